@@ -1,0 +1,73 @@
+"""The engine: runs any table on one sample with one `lax.scan`. Use `jax.vmap` for a batch.
+
+    step = jax.jit(jax.vmap(lambda table, x: sample(model, table, x)[0], in_axes=(None, 0)))
+    x0 = step(table.astype(np.float32), x_T)
+
+The table is an argument: solvers with equal rows and depth share one compiled program.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class State(NamedTuple):
+    """x [*D], and the last K predictions, newest first: history [K, *D]."""
+
+    x: jax.Array
+    history: jax.Array
+
+
+def init(table, x) -> State:
+    """The state before the first row; the history starts empty (no row reads what it has not written)."""
+    x = jnp.asarray(x)
+    return State(x, jnp.zeros((table.depth,) + x.shape, x.dtype))
+
+
+def step(model, state: State, row, key=None) -> State:
+    """One network evaluation and the update after it; `row` is one row of a Table."""
+    x, history = state
+    m = row.p * x + row.q * model(x, row.t)
+    history = jnp.concatenate([m[None], history[:-1]])
+    b = row.b.reshape(row.b.shape + (1,) * (history.ndim - row.b.ndim))
+    x_next = row.a * x + (b * history).sum(axis=0) + row.c
+    if row.s is not None:
+        x_next += row.s * jax.random.normal(key, x.shape, x.dtype)
+    return State(x_next.astype(x.dtype), history)
+
+
+def sample(model, table, x, key=None):
+    """Runs a table from x [*D] at table.t[0]: `(x0 [*D], states [N, *D])`, states[-1] being x0.
+
+    `model(x, t) -> out` takes one sample [*D] and a scalar t. A stochastic table (with an s column) needs a `key`;
+    row n draws from fold_in(key, n).
+    """
+    if table.s is not None and key is None:
+        raise ValueError("this table is stochastic (its s column is set): pass key=jax.random.key(seed)")
+    state = init(table, x)
+    _check_shapes(model, table, state.x)
+    table = jax.tree.map(jnp.asarray, table)
+
+    def body(state, n_row):
+        n, row = n_row
+        state = step(model, state, row, None if key is None else jax.random.fold_in(key, n))
+        return state, state.x
+
+    state, states = jax.lax.scan(body, state, (jnp.arange(table.nfe), table))
+    return state.x, states
+
+
+def _check_shapes(model, table, x):
+    """One clear sentence instead of a broadcasting surprise: the output and the coefficients must have x's shape."""
+    out = jax.eval_shape(model, x, jax.ShapeDtypeStruct((), x.dtype))
+    if getattr(out, "shape", None) != x.shape:
+        got = getattr(out, "shape", type(out).__name__)
+        raise ValueError(
+            f"the model returned {got} for one sample of shape {x.shape}: it must return the sample's shape "
+            "(no batch axis, no variance channels; wrap the network, and vmap `sample` for a batch)"
+        )
+    for name in ("p", "q", "a", "c"):
+        shape = getattr(table, name).shape[1:]
+        if shape not in ((), x.shape):
+            raise ValueError(f"the table is for samples of shape {shape} (column {name}), x has shape {x.shape}")

@@ -1,0 +1,43 @@
+"""What a network predicts, as affine pairs.
+
+Every prediction is `out = i x0 + j eps`, and x = alpha x0 + sigma eps. Solving these two equations for another
+prediction gives it as `u x + v out`: conversion between any two is one pair (u, v), made on the host in float64.
+"""
+
+import numpy as np
+
+# coefficients (i, j) of x0 and eps, as functions of alpha and sigma
+PREDICTIONS = {
+    "eps": lambda alpha, sigma: (0.0, 1.0),
+    "x0": lambda alpha, sigma: (1.0, 0.0),
+    "v": lambda alpha, sigma: (-sigma, alpha),
+    "score": lambda alpha, sigma: (0.0, -1.0 / sigma),
+    "flow": lambda alpha, sigma: (-1.0, 1.0),
+}
+
+
+def convert(alpha, sigma, source: str, target: str):
+    """The pair (u, v) with `target = u x + v source`; arrays of the shape of alpha, float64.
+
+    Raises ValueError for an unknown prediction, and where the source does not determine the target: eps where
+    alpha = 0 says nothing of x0, x0 where sigma = 0 says nothing of eps.
+    """
+    for name in (source, target):
+        if name not in PREDICTIONS:
+            raise ValueError(f"unknown prediction {name!r}: choose one of {', '.join(PREDICTIONS)}")
+    alpha, sigma = np.broadcast_arrays(np.asarray(alpha, np.float64), np.asarray(sigma, np.float64))
+    if source == target:
+        return np.zeros_like(alpha), np.ones_like(alpha)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        i, j = PREDICTIONS[source](alpha, sigma)
+        i_to, j_to = PREDICTIONS[target](alpha, sigma)
+        determinant = alpha * j - sigma * i
+        u = (i_to * j - j_to * i) / determinant
+        v = (alpha * j_to - sigma * i_to) / determinant
+    if not (np.all(np.isfinite(u)) and np.all(np.isfinite(v))):
+        bad = np.argmin(np.isfinite(u) & np.isfinite(v))
+        raise ValueError(
+            f"a network that predicts {source!r} does not determine {target!r} at alpha={np.ravel(alpha)[bad]:.3g}, "
+            f"sigma={np.ravel(sigma)[bad]:.3g}: evaluate it at another t (a slightly smaller t_start, a larger t_end)"
+        )
+    return u, v

@@ -1,0 +1,165 @@
+"""EMS: against brute force on the same points, against closed forms, their files."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from solvers.ems import EMS, check_ems, estimate, load_ems, save_ems
+from solvers.ems_file import interpolate
+from solvers.prediction import PREDICTIONS
+from solvers.schedule import EDM, VP, Flow, VPCosine
+
+LAM = np.linspace(-2, 3, 41)
+
+
+def denoiser(x, lam):
+    """A smooth non-linear x0(x / alpha, lam) with a diagonal Jacobian: one probe gives its diagonal exactly."""
+    return jnp.tanh(1.3 * x + 0.2 * lam) + 0.1 * jnp.sin(lam) * x
+
+
+def network(schedule, prediction):
+    """The network of that denoiser with any prediction type."""
+
+    def model(x, t):
+        alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+        x0 = denoiser(x / alpha, schedule.lam(t))
+        i, j = PREDICTIONS[prediction](alpha, sigma)
+        return i * x0 + j * (x - alpha * x0) / sigma
+
+    return model
+
+
+def brute_force(data, key):
+    """l, s, b at LAM in EDM's coordinates, by definition: f along the ODE by central differences, no affine algebra."""
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, np.arange(len(data)))
+    z = np.asarray(jax.vmap(lambda k: jax.random.normal(jax.random.fold_in(k, 0), data.shape[1:]))(keys))
+    u = data + np.exp(-LAM)[:, None, None] * z
+    slope = jax.vmap(jax.vmap(jax.vmap(jax.grad(denoiser), (0, None)), (0, None)), (0, 0))
+    l = 1 - np.asarray(slope(jnp.asarray(u), LAM)).mean(axis=1)
+    dl, step = np.gradient(l, LAM, axis=0, edge_order=2), 1e-4
+    f = []
+    for sign in (1, -1):
+        # half a step of the ODE du/dlam = x0 - u, then l by its slope: second order in `step`
+        half = u + 0.5 * sign * step * (denoiser(u, LAM[:, None, None]) - u)
+        moved = u + sign * step * (denoiser(half, LAM[:, None, None] + 0.5 * sign * step) - half)
+        f.append((1 - l - sign * step * dl)[:, None] * moved - denoiser(moved, LAM[:, None, None] + sign * step))
+    df, f = np.asarray(f[0] - f[1]) / (2 * step), (1 - l)[:, None] * u - np.asarray(denoiser(u, LAM[:, None, None]))
+    s = (f * df).mean(1) - f.mean(1) * df.mean(1)
+    s /= f.var(axis=1)
+    return l, s, df.mean(1) - s * f.mean(1)
+
+
+@pytest.mark.parametrize(("schedule", "prediction"), [(EDM(), "x0"), (EDM(), "eps"), (VP(), "eps"), (VPCosine(), "v"),
+                                                      (Flow(), "flow"), (VP(), "score")], ids=str)
+def test_estimate_is_the_definition(schedule, prediction, x64):
+    """Any schedule and prediction type give the same EMS: they depend on lam alone."""
+    data, key = np.random.default_rng(0).normal(size=(50, 3)), jax.random.key(1)
+    l, s, b = brute_force(data, key)
+    ems = estimate(network(schedule, prediction), schedule, data, LAM, key, prediction, batch=16)
+    np.testing.assert_allclose(ems.l, l, rtol=0, atol=1e-10)
+    # s and b: 1e-7 of the differences, and the ridge of 1e-3 of the mean variance
+    variance_share = 1 / (1 + 1.2e-3 * 3)
+    np.testing.assert_allclose(ems.s, s, rtol=1 - variance_share, atol=1e-4)
+    np.testing.assert_allclose(ems.b, b, rtol=0, atol=5e-3)
+    assert ems.meta["schedule"] == repr(schedule) and ems.meta["shape"] == [3] and ems.meta["points"] == 50
+
+
+def test_the_last_batch_counts_only_its_own_points(x64):
+    data, key = np.random.default_rng(0).normal(size=(10, 3)), jax.random.key(1)
+    whole, parts = (estimate(network(EDM(), "x0"), EDM(), data, LAM[:4], key, "x0", batch=n) for n in (10, 4))
+    for x, y in zip(whole[1:4], parts[1:4], strict=True):
+        np.testing.assert_allclose(x, y, rtol=0, atol=1e-10)
+
+
+def test_constant_f_gives_zero_s(x64):
+    """A diagonal Gaussian: Var f = 0, where s = Cov / Var is 0/0 in the published code."""
+    mean, variance = np.linspace(-1, 1, 4), np.array([0.1, 0.5, 1.0, 2.0])
+    data = mean + np.sqrt(variance) * np.random.default_rng(0).normal(size=(32, 4))
+    net = lambda x, t: mean + variance / (variance + t * t) * (x - mean)  # noqa: E731
+    ems = estimate(net, EDM(), data, LAM, jax.random.key(0), "x0")
+    noise = np.exp(-2 * LAM)[:, None]
+    np.testing.assert_allclose(ems.l, noise / (noise + variance), rtol=1e-10)
+    assert np.abs(ems.s).max() < 1e-3
+    # l is a logistic function of 2 lam, its third derivative at most 1: l' is off by h^2/3 at an end, and times E u in b
+    dl = -2 * noise * variance / (noise + variance) ** 2
+    step = LAM[1] - LAM[0]
+    np.testing.assert_allclose(ems.b, -dl * mean, rtol=0, atol=step**2 / 3 * (np.abs(mean) + 6 * np.exp(2) / 32**0.5).max())
+
+
+def test_hutchinson_finds_the_diagonal_of_a_full_jacobian():
+    """Within 6 standard errors: Var of one probe's diagonal is the sum of squares off the diagonal."""
+    rng, points = np.random.default_rng(0), 2000
+    matrix = rng.normal(size=(5, 5)) / 3
+    ems = estimate(lambda x, t: matrix.astype(np.float32) @ x, EDM(), rng.normal(size=(points, 5)), LAM[:3], jax.random.key(0), "x0")
+    error = np.sqrt((matrix**2).sum(axis=1) - np.diag(matrix) ** 2) / np.sqrt(points)
+    assert np.all(np.abs(ems.l - (1 - np.diag(matrix))) < 6 * error + 1e-5)
+
+
+def test_progress_and_a_network_that_fails():
+    seen, data = [], np.ones((4, 2)) * np.arange(4)[:, None]
+    estimate(lambda x, t: 0.5 * x, EDM(), data, LAM[:5], jax.random.key(0), "x0", progress=lambda *a: seen.append(a))
+    assert seen == [(k, 5) for k in range(1, 6)]
+    with pytest.raises(ValueError, match=r"not finite at lam=2.5 \(t=0.08208\)"):
+        estimate(lambda x, t: jnp.where(t < 0.1, jnp.nan, 1.0) * x, EDM(), data, np.array([0, 1, 2.5]), jax.random.key(0), "x0")
+    with pytest.raises(ValueError, match="at least 3 increasing"):
+        estimate(lambda x, t: x, EDM(), data, LAM[::-1], jax.random.key(0), "x0")
+    with pytest.raises(ValueError, match="at least 2 data points"):
+        estimate(lambda x, t: x, EDM(), data[:1], LAM, jax.random.key(0), "x0")
+
+
+def some_ems():
+    rng = np.random.default_rng(0)
+    return EMS(LAM, *rng.normal(size=(3, len(LAM), 2, 3)).astype(np.float32).astype(np.float64), {"schedule": "EDM()"})
+
+
+def test_files_keep_everything(tmp_path):
+    ems, path = some_ems(), tmp_path / "a" / "ems.npz"
+    save_ems(path, ems)
+    for x, y in zip(load_ems(path), ems, strict=True):
+        np.testing.assert_array_equal(x, y)
+    assert [p.name for p in path.parent.iterdir()] == ["ems.npz"]
+
+
+def test_unfit_files_are_refused(tmp_path):
+    path = tmp_path / "ems.npz"
+    with pytest.raises(ValueError, match=r"no EMS file at .*experiment=ems"):
+        load_ems(path)
+    save_ems(path, some_ems())
+    whole = path.read_bytes()
+    for broken in (whole[: len(whole) // 2], b"", b"not a zip file at all", whole[:-30] + b"x" * 30):
+        path.write_bytes(broken)
+        with pytest.raises(ValueError, match="not a whole EMS file"):
+            load_ems(path)
+    np.savez(path, lam=LAM, l=LAM, meta="{}")
+    with pytest.raises(ValueError, match="not a whole EMS file"):
+        load_ems(path)
+    for wrong in (some_ems()._replace(lam=LAM[::-1]), some_ems()._replace(s=np.zeros((3, 2))),
+                  some_ems()._replace(b=np.full((len(LAM), 2, 3), np.nan))):
+        save_ems(path, wrong)
+        with pytest.raises(ValueError, match="one increasing grid"):
+            load_ems(path)
+
+
+def test_pickles_are_never_executed(tmp_path):
+    path = tmp_path / "ems.npz"
+    np.savez(path, lam=np.array([print], dtype=object))
+    with pytest.raises(ValueError, match="not a whole EMS file"):
+        load_ems(path)
+
+
+def test_mismatches_are_named():
+    ems = some_ems()
+    with pytest.raises(ValueError, match=r"schedule EDM\(\), sampling uses VP"):
+        check_ems(ems, VP())
+    with pytest.raises(ValueError, match=r"shape \(2, 3\), samples are \(4, 4\)"):
+        check_ems(ems, shape=(4, 4))
+    with pytest.raises(ValueError, match="cover lam from -2.0000 to 3.0000"):
+        check_ems(ems, lam=[-3, 1])
+    assert check_ems(ems, EDM(), [-2, 3], (2, 3)) is ems
+
+
+def test_lookup_is_linear_in_lam():
+    values = np.stack([LAM, 2 * LAM + 1], axis=1)
+    lam = np.array([-2.0, -1.97, 0.3, 3.0])
+    np.testing.assert_allclose(interpolate(lam, LAM, values), np.stack([lam, 2 * lam + 1], axis=1), rtol=1e-12)

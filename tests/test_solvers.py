@@ -1,0 +1,358 @@
+"""Tables: order conditions, reductions, exactness, one trace, refusals."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from mixture import SHAPE, model
+from scipy.integrate import quad, solve_ivp
+
+from solvers import SOLVERS, Table, check, concat, fuse, pad, sample
+from solvers.ems_file import EMS
+from solvers.grid import GRIDS
+from solvers.schedule import EDM, VP, Flow, VPDiscrete
+
+SD = VPDiscrete(np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2))
+SCHEDULES = [EDM(), VP(), SD, Flow()]
+# every multistep builder with all its options, and the smoothness its full-order rows integrate exactly
+EXACT = [
+    ("ddim", {}, "x0", 1),
+    ("dpmpp", {"order": 1}, "x0", 1),
+    ("dpmpp", {"order": 2, "variant": "taylor"}, "x0", 2),
+    ("unipc", {"order": 1, "corrector": False}, "x0", 1),
+    ("unipc", {"order": 3, "corrector": False}, "x0", 3),
+    ("unipc", {"order": 3, "corrector": False, "form": "eps"}, "eps", 3),
+    ("unipc", {"order": 3, "corrector": False, "variant": "bh1"}, "x0", 3),
+]
+ORDER = [
+    ("ddim", {}, 1),
+    ("dpmpp", {"order": 2}, 2),
+    ("dpmpp", {"order": 2, "variant": "taylor"}, 2),
+    ("dpmpp", {"order": 3}, 2),  # as published: a factor 2 is missing
+    *(("unipc", {"order": p, "variant": v, "form": f}, p) for p in (1, 2, 3) for v in ("bh1", "bh2") for f in ("x0", "eps")),
+    *(("dpm_v3", {"order": p, "degenerate": True}, p) for p in (1, 2, 3)),
+]
+
+
+def start(schedule, seed=0):
+    """An initial state [*SHAPE] at t_start = 0.98 t_max, where every schedule has alpha > 0."""
+    t = 0.98 * schedule.t_max
+    return t, schedule.sigma(t) * np.random.default_rng(seed).normal(size=SHAPE)
+
+
+def grid_of(schedule, n, name="lam_uniform"):
+    return GRIDS[name](schedule, n, start(schedule)[0], schedule.t_min)
+
+
+def solve(schedule, x, t, t_end):
+    """The diffusion ODE by an adaptive method: x [*SHAPE] at t, wanted at the times t_end [k] (decreasing)."""
+    eps = jax.jit(model(schedule, "eps"))
+
+    def slope(lam, x):
+        t = schedule.t_of_lam(lam)
+        alpha = schedule.alpha(t)
+        return -np.exp(-lam) * np.asarray(eps(jnp.asarray(x.reshape(SHAPE) * alpha), t)).ravel()
+
+    lam = schedule.lam(np.asarray(t_end))
+    got = solve_ivp(slope, (schedule.lam(t), lam[-1]), x.ravel() / schedule.alpha(t), "DOP853", lam, rtol=1e-12, atol=1e-13)
+    return got.y.T.reshape(-1, *SHAPE) * schedule.alpha(np.asarray(t_end)).reshape(-1, 1, 1)
+
+
+@pytest.mark.parametrize(("name", "options", "form", "order"), EXACT)
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+def test_order_conditions_of_full_order_rows(schedule, name, options, form, order):
+    """A row of order p integrates polynomials of degree below p exactly: against numerical quadrature."""
+    t = grid_of(schedule, 6)
+    table = SOLVERS[name](schedule, t, prediction=form, lower_order_final=False, **options) if name != "ddim" else (
+        SOLVERS[name](schedule, t, prediction=form))
+    lam, alpha, sigma = schedule.lam(t), schedule.alpha(t), schedule.sigma(t)
+    for n in range(order - 1, 6):
+        h = lam[n + 1] - lam[n]
+        sign, scale = (-1, alpha[n + 1]) if form == "x0" else (1, -sigma[n + 1])
+        for j in range(order):
+            nodes = lam[n - np.arange(order)] - lam[n]
+            weight = (lambda r: np.exp(r - h)) if sign < 0 else (lambda r: np.exp(h - r))
+            exact = scale * quad(lambda r, j=j, w=weight, h=h: w(r) * (r / h) ** j, 0, h, epsabs=0, epsrel=1e-13)[0]
+            np.testing.assert_allclose(table.b[n, :order] @ (nodes / h) ** j, exact, rtol=1e-12, atol=1e-12 * abs(scale))
+
+
+@pytest.mark.parametrize(("name", "options", "order"), ORDER)
+def test_local_truncation_order(name, options, order, x64):
+    """The last row of `order` rows, started from exact states: its error falls as h^(order + 1)."""
+    schedule, errors, steps = VP(), [], [0.02, 0.01]
+    lam0 = 0.3
+    rows = options.get("order", 1)
+    net = model(schedule, "eps")
+    for h in steps:
+        lam = lam0 + h * np.arange(rows + 1)
+        t = schedule.t_of_lam(lam)
+        lof = {} if name in ("ddim", "ipndm") else {"lower_order_final": False}
+        extra = {"corrector": False} if name in ("unipc", "dpm_v3") else {}
+        table = SOLVERS[name](schedule, t, **options, **lof, **extra)
+        x_start = solve(schedule, start(schedule)[1], start(schedule)[0], t[:1])[0]
+        exact = np.concatenate([x_start[None], solve(schedule, x_start, t[0], t[1:])])
+        m = [table.p[n] * exact[n] + table.q[n] * np.asarray(net(jnp.asarray(exact[n]), t[n])) for n in range(rows)]
+        got = table.a[-1] * exact[-2] + sum(b * x for b, x in zip(table.b[-1], m[::-1], strict=True)) + table.c[-1]
+        errors.append(np.abs(got - exact[-1]).max())
+    slope = np.log2(errors[0] / errors[1])
+    assert abs(slope - (order + 1)) < 0.25, (errors, slope)
+
+
+def same(first, second, tolerance=0.0):
+    depth = max(first.depth, second.depth)
+    for x, y in zip(pad(first, depth), pad(second, depth), strict=True):
+        if x is not None:
+            np.testing.assert_allclose(x, y, rtol=0, atol=tolerance)
+
+
+REDUCTIONS = {
+    "DPM-Solver++(1) is DDIM": (("dpmpp", {"order": 1}), ("ddim", {})),
+    "UniP-1 is DDIM": (("unipc", {"order": 1, "corrector": False}), ("ddim", {})),
+    "UniP-2 with bh2 is DPM-Solver++(2M)": (("unipc", {"order": 2, "corrector": False}), ("dpmpp", {"order": 2})),
+    "UniP-3 does not depend on B(h) in full-order rows": (
+        ("unipc", {"order": 3, "corrector": False, "variant": "bh1"}), ("unipc", {"order": 3, "corrector": False})),
+}
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+@pytest.mark.parametrize("label", REDUCTIONS)
+def test_reductions(schedule, label):
+    (name, options), (other, other_options) = REDUCTIONS[label]
+    t = grid_of(schedule, 7)
+    first = SOLVERS[name](schedule, t, **options)
+    second = SOLVERS[other](schedule, t, **other_options)
+    if "full-order" in label:
+        first, second = (jax.tree.map(lambda x: x[2:5], table) for table in (first, second))
+    same(first, second, 1e-12)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+def test_ipndm_of_order_1_is_ddim(schedule, x64):
+    """One stores eps and the other x0, so the tables differ but not what they do."""
+    x, t = jnp.asarray(start(schedule)[1]), grid_of(schedule, 7)
+    net = model(schedule, "eps")
+    first, second = (sample(net, SOLVERS[name](schedule, t, **o), x)[0] for name, o in (("ipndm", {"order": 1}), ("ddim", {})))
+    np.testing.assert_allclose(first, second, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("order", "other"), [(1, ("ddim", {})), (2, ("dpmpp", {"order": 2, "variant": "taylor"})),
+                                              (3, ("unipc", {"order": 3, "corrector": False}))])
+def test_degenerate_v3_is_its_relatives(order, other):
+    """l = 1, s = b = 0 is data prediction (f = -x0). Its trapezoids converge to the relative's weights as G^-2."""
+    schedule, t = EDM(), GRIDS["lam_uniform"](EDM(), 6)
+    wanted = SOLVERS[other[0]](schedule, t, **other[1])
+    errors = []
+    for nodes in (120, 240):
+        lam = np.linspace(schedule.lam(80.0), schedule.lam(0.002), nodes + 1)
+        ems = EMS(lam, *np.zeros((3, nodes + 1)), {})
+        table = SOLVERS["dpm_v3"](schedule, t, ems=ems, order=order, corrector=False, degenerate=True)
+        rows = slice(order - 1, 7 - order)
+        errors.append(np.abs(table.b[rows] + wanted.b[rows]).max())
+        np.testing.assert_allclose(table.a, wanted.a, rtol=1e-12)
+    assert errors[0] < 5e-3 and abs(errors[0] / errors[1] - 4) < 0.1
+
+
+def gaussian_ems(schedule, mean, variance, nodes):
+    """The EMS of N(mean, diag(variance)): l = 1 - variance / (variance + e^{-2 lam}), s = 0, b = -l' mean."""
+    lam = np.linspace(schedule.lam(schedule.t_max), schedule.lam(schedule.t_min), nodes + 1)
+    noise = np.exp(-2 * lam)[:, None]
+    dl = -2 * noise * variance / (variance + noise) ** 2
+    return EMS(lam, noise / (variance + noise), 0 * dl, -dl * mean, {"schedule": repr(schedule)})
+
+
+@pytest.mark.parametrize("schedule", [EDM(), VP()], ids=repr)
+@pytest.mark.parametrize("options", [{"order": 1, "corrector": False}, {"order": 3, "corrector": True},
+                                     {"order": 2, "corrector_pseudo": True}, {"order": 3, "predictor_pseudo": True}], ids=str)
+def test_v3_with_ideal_ems_is_exact_on_a_diagonal_gaussian(schedule, options, x64):
+    """Up to the trapezoid: for any number of steps the error falls as G^-2."""
+    mean, variance = np.linspace(-1, 1, 5), np.geomspace(0.01, 1, 5)
+    ends = np.array([schedule.t_max, schedule.t_min])
+    (alpha, alpha_end), (sigma, sigma_end) = schedule.alpha(ends), schedule.sigma(ends)
+    x = sigma * np.random.default_rng(1).normal(size=5)
+    gain = np.sqrt((alpha_end**2 * variance + sigma_end**2) / (alpha**2 * variance + sigma**2))
+    exact = alpha_end * mean + gain * (x - alpha * mean)
+
+    def net(x, t):
+        a, s = schedule.alpha(t), schedule.sigma(t)
+        return s * (x - a * mean) / (a**2 * variance + s**2)
+
+    for n in (1, 2, 5, 12):
+        errors = []
+        for nodes in (480, 960):
+            table = SOLVERS["dpm_v3"](schedule, GRIDS["lam_uniform"](schedule, n), ems=gaussian_ems(schedule, mean, variance, nodes), **options)
+            errors.append(np.abs(np.asarray(sample(net, table, jnp.asarray(x))[0]) - exact).max())
+        assert errors[1] < 1e-3 and 3.6 < errors[0] / errors[1] < 4.4, (n, errors)
+
+
+def test_edm_heun_is_algorithm_1_of_edm(x64):
+    t, net = np.array([80.0, 10.0, 1.0, 0.1, 0.0]), model(EDM(), "x0")
+    x = wanted = jnp.asarray(80 * np.random.default_rng(0).normal(size=SHAPE))
+    for now, after in itertools.pairwise(t):
+        slope = (wanted - net(wanted, now)) / now
+        ahead = wanted + (after - now) * slope
+        if after > 0:
+            ahead = wanted + (after - now) * (slope + (ahead - net(ahead, after)) / after) / 2
+        wanted = ahead
+    table = SOLVERS["edm_heun"](EDM(), t, prediction="x0")
+    assert table.nfe == 7
+    np.testing.assert_allclose(sample(net, table, x)[0], wanted, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["ddim", "dpmpp", "unipc", "ipndm", "edm_heun", "dpm_v3"])
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+def test_convergence_to_the_exact_solution(schedule, name, x64):
+    """Every solver, every schedule: 64 evaluations are nearer to the ODE's solution than 16, and near."""
+    t, x = start(schedule)
+    exact = solve(schedule, x, t, [schedule.t_min])[0]
+    net, errors = model(schedule, "v"), []
+    for rows in (16, 64):
+        grid = grid_of(schedule, rows // 2 if name == "edm_heun" else rows)
+        table = SOLVERS[name](schedule, grid, prediction="v", **({"degenerate": True} if name == "dpm_v3" else {}))
+        errors.append(np.abs(sample(net, table, jnp.asarray(x))[0] - exact).max())
+    assert errors[1] < 0.5 * errors[0] and errors[1] < 0.1, errors
+
+
+@pytest.mark.parametrize("name", ["ddim", "dpmpp", "unipc"])
+def test_infinite_ends_of_rectified_flow(name, x64):
+    """From pure noise (alpha = 0) to data (sigma = 0): every step finite, and the exact Gaussian in the limit."""
+    mean, variance = np.array([0.5, -1.0]), np.array([0.1, 1.0])
+
+    def net(x, t):  # the velocity of N(mean, variance)
+        residual = (x - (1 - t) * mean) / ((1 - t) ** 2 * variance + t**2)
+        return (t - (1 - t) * variance) * residual - mean
+
+    x = np.random.default_rng(0).normal(size=2)
+    exact, errors = mean + np.sqrt(variance) * x, []
+    for n in (16, 64):
+        table = SOLVERS[name](Flow(), np.linspace(1, 0, n + 1), prediction="flow")
+        errors.append(np.abs(sample(net, table, jnp.asarray(x))[0] - exact).max())
+    assert errors[1] < 0.5 * errors[0] < 0.1, errors
+
+
+def test_six_solvers_of_equal_rows_and_depth_compile_once():
+    traces, t = [], GRIDS["lam_uniform"](EDM(), 6)
+
+    def net(x, t):
+        traces.append(1)
+        return x / (1 + t * t)
+
+    tables = [SOLVERS["ddim"](EDM(), t), SOLVERS["dpmpp"](EDM(), t), SOLVERS["unipc"](EDM(), t), SOLVERS["ipndm"](EDM(), t),
+              SOLVERS["edm_heun"](EDM(), t[::2]), SOLVERS["dpm_v3"](EDM(), t, degenerate=True)]
+    run = jax.jit(jax.vmap(lambda table, x: sample(net, table, x)[0], in_axes=(None, 0)))
+    run(pad(tables[0], 4).astype(np.float32), jnp.ones((3, 2)))
+    once = len(traces)
+    results = [run(pad(table, 4).astype(np.float32), jnp.ones((3, 2))) for table in tables]
+    assert len(traces) == once and len({float(r[0, 0]) for r in results}) == 6
+
+
+def test_padding_and_concatenation_change_nothing(x64):
+    net, x = model(VP(), "eps"), jnp.asarray(start(VP())[1])
+    t = grid_of(VP(), 8)
+    whole = SOLVERS["ddim"](VP(), t)
+    np.testing.assert_array_equal(sample(net, pad(whole, 5), x)[0], sample(net, whole, x)[0])
+    parts = concat(SOLVERS["ddim"](VP(), t[:4]), pad(SOLVERS["ddim"](VP(), t[3:]), 3))
+    np.testing.assert_allclose(sample(net, parts, x)[0], sample(net, whole, x)[0], rtol=0, atol=1e-12)
+    ems = EMS(np.linspace(-6, 6, 50), *np.full((3, 50, *SHAPE), 0.1), {})
+    mixed = concat(SOLVERS["ddim"](VP(), t[:4]), SOLVERS["dpm_v3"](VP(), t[3:], ems=ems))
+    two = sample(net, SOLVERS["dpm_v3"](VP(), t[3:], ems=ems), sample(net, SOLVERS["ddim"](VP(), t[:4]), x)[0])[0]
+    np.testing.assert_allclose(sample(net, mixed, x)[0], two, rtol=0, atol=1e-12)
+
+
+def test_states_and_batches(x64):
+    table, x = SOLVERS["unipc"](VP(), grid_of(VP(), 5)), jnp.asarray(np.random.default_rng(0).normal(size=(4, *SHAPE)))
+    net = model(VP(), "eps")
+    x0, states = jax.vmap(lambda x: sample(net, table, x))(x)
+    assert states.shape == (4, 5, *SHAPE)
+    np.testing.assert_array_equal(states[:, -1], x0)
+    np.testing.assert_allclose(x0[2], sample(net, table, x[2])[0], rtol=0, atol=1e-13)
+
+
+def test_gradients_flow_into_the_table(x64):
+    """Tables are differentiable data: against a central difference in one coefficient."""
+    net, x = model(VP(), "eps"), jnp.asarray(start(VP())[1])
+    table = jax.tree.map(jnp.asarray, SOLVERS["dpmpp"](VP(), grid_of(VP(), 5), order=2))
+    loss = lambda b: (sample(net, table._replace(b=b), x)[0] ** 2).sum()  # noqa: E731
+    step = 1e-6 * jnp.zeros_like(table.b).at[2, 1].set(1.0)
+    difference = (loss(table.b + step) - loss(table.b - step)) / 2e-6
+    np.testing.assert_allclose(jax.grad(loss)(table.b)[2, 1], difference, rtol=1e-7)
+
+
+def test_stochastic_rows_need_a_key_and_use_it():
+    t = np.array([1.0, 0.5, 0.1])
+    table = SOLVERS["ddim"](VP(), t)._replace(s=np.array([0.3, 0.0]))
+    net = lambda x, t: 0 * x  # noqa: E731
+    with pytest.raises(ValueError, match=r"pass key=jax.random.key"):
+        sample(net, table, jnp.zeros(3))
+    key = jax.random.key(0)
+    got = sample(net, table, jnp.zeros(3), key)[1]
+    np.testing.assert_allclose(got[0], 0.3 * jax.random.normal(jax.random.fold_in(key, 0), (3,)), rtol=1e-6)
+    np.testing.assert_allclose(got[1], table.a[1] * got[0] + table.b[1, 0] * table.p[1] * got[0], rtol=1e-6)
+
+
+def test_misspelt_and_impossible_options():
+    t = GRIDS["lam_uniform"](EDM(), 5)
+    for name, builder in SOLVERS.items():
+        with pytest.raises(TypeError, match=name):
+            builder(EDM(), t, ordr=2)
+    for name, wrong, message in (
+        ("dpmpp", {"order": 4}, "order must be 1 to 3, got 4"), ("dpmpp", {"variant": "bh1"}, "dpmsolver, taylor"),
+        ("unipc", {"variant": "bh3"}, "bh1, bh2"), ("unipc", {"form": "v"}, "x0, eps"), ("ipndm", {"order": 0}, "1 to 4"),
+        ("dpm_v3", {}, "needs the statistics"), ("ddim", {"prediction": "noise"}, "choose one of"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            SOLVERS[name](EDM(), t, **wrong)
+
+
+def test_v3_refuses_the_ems_of_another_schedule_and_range():
+    ems = EMS(np.linspace(-2, 2, 9), *np.zeros((3, 9, 4)), {"schedule": "VP(beta_min=0.1, beta_max=20.0)"})
+    with pytest.raises(ValueError, match=r"schedule VP\(.*sampling uses EDM"):
+        SOLVERS["dpm_v3"](EDM(), [4.0, 1.0], ems=ems)
+    with pytest.raises(ValueError, match=r"from -2.0000 to 2.0000, the time grid runs from .* to 6.21"):
+        SOLVERS["dpm_v3"](EDM(), [4.0, 0.002], ems=ems._replace(meta={}))
+
+
+def test_shapes_are_checked_before_anything_runs():
+    table = SOLVERS["ddim"](EDM(), [2.0, 1.0])
+    with pytest.raises(ValueError, match="no batch axis"):
+        sample(lambda x, t: x[None], table, jnp.zeros(3))
+    ems = EMS(np.linspace(-2, 2, 9), *np.zeros((3, 9, 4)), {})
+    with pytest.raises(ValueError, match=r"samples of shape \(4,\)"):
+        sample(lambda x, t: x, SOLVERS["dpm_v3"](EDM(), [2.0, 1.0], ems=ems), jnp.zeros(3))
+
+
+def test_check_finds_broken_tables():
+    good = SOLVERS["dpmpp"](VP(), grid_of(VP(), 5))
+    for broken, message in (
+        (good._replace(c=good.c * np.nan), "c of row 0"), (good._replace(t=good.t[::-1]), "increase"),
+        (good._replace(a=good.a[1:]), "a has 4 rows"), (good._replace(b=np.ones_like(good.b)), "warm-up"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            check(broken)
+    with pytest.raises(ValueError, match="inconsistent"):
+        check(good._replace(b=good.b * (1 + 1e-9)), VP(), grid_of(VP(), 5)[-1], "eps")
+
+
+def test_fusing_a_corrector_equals_running_it(x64):
+    """Brute force: keep the corrected state beside the predicted one."""
+    rng, rows, depth = np.random.default_rng(0), 6, 2
+    b = rng.normal(size=(rows, depth)) * (np.arange(depth) <= np.arange(rows)[:, None])
+    table = Table(np.arange(rows, 0, -1.0), *rng.normal(size=(3, rows)), b, rng.normal(size=rows))
+    corrected, c = rng.normal(size=(rows, depth + 1)), rng.normal(size=rows)
+    corrected[0, 2] = 0
+    net = lambda x, t: np.tanh(x + t)  # noqa: E731
+    x_T = x_corrected = x = rng.normal(size=3)
+    m = []
+    for n in range(rows):
+        if n:
+            new = table.p[n] * x + table.q[n] * net(x, table.t[n])
+            previous = [new, *m]
+            x_corrected = table.a[n - 1] * x_corrected + c[n - 1] + sum(
+                w * y for w, y in zip(corrected[n - 1], previous, strict=False))
+            m = previous
+        else:
+            m = [table.p[0] * x + table.q[0] * net(x, table.t[0])]
+        x = table.a[n] * x_corrected + table.c[n] + sum(w * y for w, y in zip(table.b[n], m, strict=False))
+    got = sample(lambda x, t: jnp.tanh(x + t), fuse(table, corrected, c), jnp.asarray(x_T))[0]
+    np.testing.assert_allclose(got, x, rtol=1e-12)
