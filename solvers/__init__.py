@@ -1,7 +1,7 @@
 """Diffusion ODE solvers as tables; `SOLVERS[name](schedule, grid, **options) -> Table`, `sample` runs any of them."""
 
 from solvers.dpm_v3 import dpm_v3
-from solvers.engine import init, sample, step
+from solvers.engine import advance, init, sample, step
 from solvers.exponential import ddim, dpmpp, ipndm, unipc
 from solvers.singlestep import edm_heun
 from solvers.table import Table, check, concat, fuse, pad
@@ -15,4 +15,4 @@ SOLVERS = {
     "dpm_v3": dpm_v3,
 }
 
-__all__ = ["SOLVERS", "Table", "check", "concat", "fuse", "init", "pad", "sample", "step"]
+__all__ = ["SOLVERS", "Table", "advance", "check", "concat", "fuse", "init", "pad", "sample", "step"]

@@ -54,7 +54,9 @@ def estimate(model, schedule, data, lam, key, prediction="eps", batch=64, progre
     """
     lam, data = np.asarray(lam, np.float64), np.asarray(data)
     if lam.ndim != 1 or len(lam) < 3 or np.any(np.diff(lam) <= 0):
-        raise ValueError(f"estimate needs at least 3 increasing values of lam, got {len(lam)}: use np.linspace(lo, hi, G + 1)")
+        raise ValueError(
+            f"estimate needs at least 3 increasing values of lam, got {len(lam)}: use np.linspace(lo, hi, G + 1)"
+        )
     if len(data) < 2:
         raise ValueError(f"estimate needs at least 2 data points for a variance, got {len(data)}: 1000 is usual")
     condition = () if condition is None else (np.asarray(condition),)
@@ -64,7 +66,9 @@ def estimate(model, schedule, data, lam, key, prediction="eps", batch=64, progre
         moments.append(_gather(points, _coefficients(schedule, value, prediction), data, condition, key, batch))
         if not all(np.all(np.isfinite(x)) for x in moments[-1]):
             t = float(schedule.t_of_lam(value))
-            raise ValueError(f"the model is not finite at lam={value:.4g} (t={t:.4g}): narrow the range of lam, or mend it")
+            raise ValueError(
+                f"the model is not finite at lam={value:.4g} (t={t:.4g}): narrow the range of lam, or mend it"
+            )
         if progress:
             progress(node + 1, len(lam))
     meta = {"schedule": repr(schedule), "shape": list(data.shape[1:]), "points": len(data), "prediction": prediction}

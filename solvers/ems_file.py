@@ -38,11 +38,13 @@ def check_ems(ems, schedule=None, lam=None, shape=None) -> EMS:
         raise ValueError(f"the EMS are of schedule {known}, sampling uses {schedule!r}: compute EMS for this model")
     if lam is not None and not (ems.lam[0] - 1e-6 <= np.min(lam) and np.max(lam) <= ems.lam[-1] + 1e-6):
         raise ValueError(
-            f"the EMS cover lam from {ems.lam[0]:.4f} to {ems.lam[-1]:.4f}, the time grid runs from {np.min(lam):.4f} to "
-            f"{np.max(lam):.4f}: change t_start and t_end, or compute EMS over this range"
+            f"the EMS cover lam from {ems.lam[0]:.4f} to {ems.lam[-1]:.4f}, the time grid runs from {np.min(lam):.4f} "
+            f"to {np.max(lam):.4f}: change t_start and t_end, or compute EMS over this range"
         )
     if shape is not None and tuple(shape) != ems.l.shape[1:]:
-        raise ValueError(f"the EMS are of shape {ems.l.shape[1:]}, samples are {tuple(shape)}: compute EMS for this model")
+        raise ValueError(
+            f"the EMS are of shape {ems.l.shape[1:]}, samples are {tuple(shape)}: compute EMS for this model"
+        )
     return ems
 
 
@@ -77,7 +79,7 @@ def load_ems(path) -> EMS:
     consistent = consistent and ems.l.shape == ems.s.shape == ems.b.shape and np.all(np.diff(ems.lam) > 0)
     if not consistent or not all(np.all(np.isfinite(x)) for x in ems[:4]):
         raise ValueError(
-            f"{path}: lam {ems.lam.shape}, l {ems.l.shape}, s {ems.s.shape}, b {ems.b.shape} must be one increasing grid "
-            "with finite values of one shape: compute the EMS again"
+            f"{path}: lam {ems.lam.shape}, l {ems.l.shape}, s {ems.s.shape}, b {ems.b.shape} must be one increasing "
+            "grid with finite values of one shape: compute the EMS again"
         )
     return ems

@@ -58,6 +58,19 @@ def sample(model, table, x, key=None):
     return state.x, states
 
 
+def advance(model, table, x, rows, key=None):
+    """x0 [*D] alone, from the first `rows` rows only: a traced number, so that tables which are filled up to one shape
+    share one compiled program whatever their number of evaluations. Same numbers as `sample` of the cut table.
+    """
+    table = jax.tree.map(jnp.asarray, table)
+
+    def body(n, state):
+        row = jax.tree.map(lambda column: column[n], table)
+        return step(model, state, row, None if key is None else jax.random.fold_in(key, n))
+
+    return jax.lax.fori_loop(0, rows, body, init(table, x)).x
+
+
 def _check_shapes(model, table, x):
     """One clear sentence instead of a broadcasting surprise: the output and the coefficients must have x's shape."""
     out = jax.eval_shape(model, x, jax.ShapeDtypeStruct((), x.dtype))

@@ -74,7 +74,12 @@ def unipc(
     return _multistep(schedule, grid, prediction, form, order, lower_order_final, {2: rule}, corrector)
 
 
-ADAMS_BASHFORTH = {1: [1.0], 2: [3 / 2, -1 / 2], 3: [23 / 12, -16 / 12, 5 / 12], 4: [55 / 24, -59 / 24, 37 / 24, -9 / 24]}
+ADAMS_BASHFORTH = {
+    1: [1.0],
+    2: [3 / 2, -1 / 2],
+    3: [23 / 12, -16 / 12, 5 / 12],
+    4: [55 / 24, -59 / 24, 37 / 24, -9 / 24],
+}
 
 
 def ipndm(schedule, grid, prediction="eps", order=4) -> Table:
@@ -119,7 +124,7 @@ def weights(ratio, w, linear, rules):
 
 
 def interval(at: Nodes, n, count, form):
-    """Row n of (1) or (2): `a`, the integrals w [count] with sign and scale, and the same of a unit weight, +-scale h."""
+    """Row n of (1) or (2): `a`, the integrals w [count] with sign and scale, and that of a unit weight, +-scale h."""
     s, t = n, n + 1
     h = at.lam[t] - at.lam[s]
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -65,7 +65,7 @@ GRIDS = {
 
 
 def snap_to(schedule, times, lam):
-    """`times` moved to the nearest nodes of a grid `lam` [G + 1], as the published DPM-Solver-v3 does with its EMS grid.
+    """`times` moved to the nearest nodes of an EMS grid `lam` [G + 1], as the published DPM-Solver-v3 does.
 
     Raises ValueError where two times fall on one node.
     """

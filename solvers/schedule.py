@@ -93,9 +93,10 @@ class VP(Schedule):
 
 @dataclass(frozen=True)
 class VPCosine(Schedule):
-    """Variance preserving, cosine (Nichol & Dhariwal 2021): alpha = cos(phi + c) / cos(c), phi = t pi / (2 (1 + offset)).
+    """Variance preserving, cosine (Nichol & Dhariwal 2021).
 
-    alpha vanishes at t = 1; the default range ends at 0.9946, as in DPM-Solver.
+    alpha = cos(phi + c) / cos(c) with phi = t pi / (2 (1 + offset)), and c the phi of t = offset. It vanishes at
+    t = 1; the default range ends at 0.9946, as in DPM-Solver.
     """
 
     offset: float = 0.008

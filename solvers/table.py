@@ -48,7 +48,9 @@ def pad(table: Table, depth: int) -> Table:
     """The same solver with at least `depth` columns in b: tables of equal rows and depth share one compiled program."""
     missing = depth - table.depth
     if missing < 0:
-        raise ValueError(f"the table has depth {table.depth} and cannot shrink to {depth}: pad to {table.depth} or more")
+        raise ValueError(
+            f"the table has depth {table.depth} and cannot shrink to {depth}: pad to {table.depth} or more"
+        )
     return table._replace(b=_widen(table.b, missing))
 
 
@@ -129,7 +131,8 @@ def _check_exact(table, schedule, t_end, prediction):
         exact = ends[0] * x0 + ends[1] * eps
         if not abs(x - exact) <= x_bound + unit * abs(exact):
             raise ValueError(
-                f"the table is inconsistent: a point mass with x0={x0:g}, eps={eps:g} ends at {x:.12g}, not {exact:.12g}"
+                f"the table is inconsistent: a point mass with x0={x0:g}, eps={eps:g} ends at {x:.12g}, "
+                f"not at {exact:.12g}"
             )
 
 

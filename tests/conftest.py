@@ -19,6 +19,5 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 @pytest.fixture
 def x64():
     """float64 inside one test."""
-    enable = jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64  # before jax 0.8
-    with enable(True):
+    with jax.enable_x64(True):
         yield

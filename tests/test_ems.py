@@ -50,8 +50,11 @@ def brute_force(data, key):
     return l, s, df.mean(1) - s * f.mean(1)
 
 
-@pytest.mark.parametrize(("schedule", "prediction"), [(EDM(), "x0"), (EDM(), "eps"), (VP(), "eps"), (VPCosine(), "v"),
-                                                      (Flow(), "flow"), (VP(), "score")], ids=str)
+@pytest.mark.parametrize(
+    ("schedule", "prediction"),
+    [(EDM(), "x0"), (EDM(), "eps"), (VP(), "eps"), (VPCosine(), "v"), (Flow(), "flow"), (VP(), "score")],
+    ids=str,
+)
 def test_estimate_is_the_definition(schedule, prediction, x64):
     """Any schedule and prediction type give the same EMS: they depend on lam alone."""
     data, key = np.random.default_rng(0).normal(size=(50, 3)), jax.random.key(1)
@@ -81,17 +84,26 @@ def test_constant_f_gives_zero_s(x64):
     noise = np.exp(-2 * LAM)[:, None]
     np.testing.assert_allclose(ems.l, noise / (noise + variance), rtol=1e-10)
     assert np.abs(ems.s).max() < 1e-3
-    # l is a logistic function of 2 lam, its third derivative at most 1: l' is off by h^2/3 at an end, and times E u in b
+    # l is a logistic function of 2 lam, l''' at most 1: l' is off by h^2/3 at an end, and that times E u is in b
     dl = -2 * noise * variance / (noise + variance) ** 2
     step = LAM[1] - LAM[0]
-    np.testing.assert_allclose(ems.b, -dl * mean, rtol=0, atol=step**2 / 3 * (np.abs(mean) + 6 * np.exp(2) / 32**0.5).max())
+    np.testing.assert_allclose(
+        ems.b, -dl * mean, rtol=0, atol=step**2 / 3 * (np.abs(mean) + 6 * np.exp(2) / 32**0.5).max()
+    )
 
 
 def test_hutchinson_finds_the_diagonal_of_a_full_jacobian():
     """Within 6 standard errors: Var of one probe's diagonal is the sum of squares off the diagonal."""
     rng, points = np.random.default_rng(0), 2000
     matrix = rng.normal(size=(5, 5)) / 3
-    ems = estimate(lambda x, t: matrix.astype(np.float32) @ x, EDM(), rng.normal(size=(points, 5)), LAM[:3], jax.random.key(0), "x0")
+    ems = estimate(
+        lambda x, t: matrix.astype(np.float32) @ x,
+        EDM(),
+        rng.normal(size=(points, 5)),
+        LAM[:3],
+        jax.random.key(0),
+        "x0",
+    )
     error = np.sqrt((matrix**2).sum(axis=1) - np.diag(matrix) ** 2) / np.sqrt(points)
     assert np.all(np.abs(ems.l - (1 - np.diag(matrix))) < 6 * error + 1e-5)
 
@@ -101,7 +113,14 @@ def test_progress_and_a_network_that_fails():
     estimate(lambda x, t: 0.5 * x, EDM(), data, LAM[:5], jax.random.key(0), "x0", progress=lambda *a: seen.append(a))
     assert seen == [(k, 5) for k in range(1, 6)]
     with pytest.raises(ValueError, match=r"not finite at lam=2.5 \(t=0.08208\)"):
-        estimate(lambda x, t: jnp.where(t < 0.1, jnp.nan, 1.0) * x, EDM(), data, np.array([0, 1, 2.5]), jax.random.key(0), "x0")
+        estimate(
+            lambda x, t: jnp.where(t < 0.1, jnp.nan, 1.0) * x,
+            EDM(),
+            data,
+            np.array([0, 1, 2.5]),
+            jax.random.key(0),
+            "x0",
+        )
     with pytest.raises(ValueError, match="at least 3 increasing"):
         estimate(lambda x, t: x, EDM(), data, LAM[::-1], jax.random.key(0), "x0")
     with pytest.raises(ValueError, match="at least 2 data points"):
@@ -134,8 +153,11 @@ def test_unfit_files_are_refused(tmp_path):
     np.savez(path, lam=LAM, l=LAM, meta="{}")
     with pytest.raises(ValueError, match="not a whole EMS file"):
         load_ems(path)
-    for wrong in (some_ems()._replace(lam=LAM[::-1]), some_ems()._replace(s=np.zeros((3, 2))),
-                  some_ems()._replace(b=np.full((len(LAM), 2, 3), np.nan))):
+    for wrong in (
+        some_ems()._replace(lam=LAM[::-1]),
+        some_ems()._replace(s=np.zeros((3, 2))),
+        some_ems()._replace(b=np.full((len(LAM), 2, 3), np.nan)),
+    ):
         save_ems(path, wrong)
         with pytest.raises(ValueError, match="one increasing grid"):
             load_ems(path)

@@ -66,7 +66,9 @@ def test_discrete_labels_are_knots_and_the_line_goes_on():
     n = np.array([0, 499, 999])
     np.testing.assert_allclose(SD.alpha((n + 1) / 1000) ** 2, SD.alphas_cumprod[n], rtol=1e-13)
     slope = SD.log_alpha(np.array([0.002])) - SD.log_alpha(np.array([0.001]))
-    np.testing.assert_allclose(SD.log_alpha(np.array([0.001])) - SD.log_alpha(np.array([0.0005])), slope / 2, rtol=1e-10)
+    np.testing.assert_allclose(
+        SD.log_alpha(np.array([0.001])) - SD.log_alpha(np.array([0.0005])), slope / 2, rtol=1e-10
+    )
 
 
 def test_end_points_are_infinite_not_nan():

@@ -1,6 +1,7 @@
 """Tables: order conditions, reductions, exactness, one trace, refusals."""
 
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +32,12 @@ ORDER = [
     ("dpmpp", {"order": 2}, 2),
     ("dpmpp", {"order": 2, "variant": "taylor"}, 2),
     ("dpmpp", {"order": 3}, 2),  # as published: a factor 2 is missing
-    *(("unipc", {"order": p, "variant": v, "form": f}, p) for p in (1, 2, 3) for v in ("bh1", "bh2") for f in ("x0", "eps")),
+    *(
+        ("unipc", {"order": p, "variant": v, "form": f}, p)
+        for p in (1, 2, 3)
+        for v in ("bh1", "bh2")
+        for f in ("x0", "eps")
+    ),
     *(("dpm_v3", {"order": p, "degenerate": True}, p) for p in (1, 2, 3)),
 ]
 
@@ -56,8 +62,15 @@ def solve(schedule, x, t, t_end):
         return -np.exp(-lam) * np.asarray(eps(jnp.asarray(x.reshape(SHAPE) * alpha), t)).ravel()
 
     lam = schedule.lam(np.asarray(t_end))
-    got = solve_ivp(slope, (schedule.lam(t), lam[-1]), x.ravel() / schedule.alpha(t), "DOP853", lam, rtol=1e-12, atol=1e-13)
+    got = solve_ivp(
+        slope, (schedule.lam(t), lam[-1]), x.ravel() / schedule.alpha(t), "DOP853", lam, rtol=1e-12, atol=1e-13
+    )
     return got.y.T.reshape(-1, *SHAPE) * schedule.alpha(np.asarray(t_end)).reshape(-1, 1, 1)
+
+
+def integrand(j, h, sign, r):
+    """Of the j-th condition: the exponential of the x0 form (sign -1) or of the eps form (1), times a power."""
+    return np.exp(sign * (h - r)) * (r / h) ** j
 
 
 @pytest.mark.parametrize(("name", "options", "form", "order"), EXACT)
@@ -65,17 +78,18 @@ def solve(schedule, x, t, t_end):
 def test_order_conditions_of_full_order_rows(schedule, name, options, form, order):
     """A row of order p integrates polynomials of degree below p exactly: against numerical quadrature."""
     t = grid_of(schedule, 6)
-    table = SOLVERS[name](schedule, t, prediction=form, lower_order_final=False, **options) if name != "ddim" else (
-        SOLVERS[name](schedule, t, prediction=form))
+    full = {} if name == "ddim" else {"lower_order_final": False}
+    table = SOLVERS[name](schedule, t, prediction=form, **full, **options)
     lam, alpha, sigma = schedule.lam(t), schedule.alpha(t), schedule.sigma(t)
     for n in range(order - 1, 6):
         h = lam[n + 1] - lam[n]
         sign, scale = (-1, alpha[n + 1]) if form == "x0" else (1, -sigma[n + 1])
         for j in range(order):
             nodes = lam[n - np.arange(order)] - lam[n]
-            weight = (lambda r: np.exp(r - h)) if sign < 0 else (lambda r: np.exp(h - r))
-            exact = scale * quad(lambda r, j=j, w=weight, h=h: w(r) * (r / h) ** j, 0, h, epsabs=0, epsrel=1e-13)[0]
-            np.testing.assert_allclose(table.b[n, :order] @ (nodes / h) ** j, exact, rtol=1e-12, atol=1e-12 * abs(scale))
+            exact = scale * quad(partial(integrand, j, h, sign), 0, h, epsabs=0, epsrel=1e-13)[0]
+            np.testing.assert_allclose(
+                table.b[n, :order] @ (nodes / h) ** j, exact, rtol=1e-12, atol=1e-12 * abs(scale)
+            )
 
 
 @pytest.mark.parametrize(("name", "options", "order"), ORDER)
@@ -112,7 +126,9 @@ REDUCTIONS = {
     "UniP-1 is DDIM": (("unipc", {"order": 1, "corrector": False}), ("ddim", {})),
     "UniP-2 with bh2 is DPM-Solver++(2M)": (("unipc", {"order": 2, "corrector": False}), ("dpmpp", {"order": 2})),
     "UniP-3 does not depend on B(h) in full-order rows": (
-        ("unipc", {"order": 3, "corrector": False, "variant": "bh1"}), ("unipc", {"order": 3, "corrector": False})),
+        ("unipc", {"order": 3, "corrector": False, "variant": "bh1"}),
+        ("unipc", {"order": 3, "corrector": False}),
+    ),
 }
 
 
@@ -133,12 +149,20 @@ def test_ipndm_of_order_1_is_ddim(schedule, x64):
     """One stores eps and the other x0, so the tables differ but not what they do."""
     x, t = jnp.asarray(start(schedule)[1]), grid_of(schedule, 7)
     net = model(schedule, "eps")
-    first, second = (sample(net, SOLVERS[name](schedule, t, **o), x)[0] for name, o in (("ipndm", {"order": 1}), ("ddim", {})))
+    first, second = (
+        sample(net, SOLVERS[name](schedule, t, **o), x)[0] for name, o in (("ipndm", {"order": 1}), ("ddim", {}))
+    )
     np.testing.assert_allclose(first, second, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize(("order", "other"), [(1, ("ddim", {})), (2, ("dpmpp", {"order": 2, "variant": "taylor"})),
-                                              (3, ("unipc", {"order": 3, "corrector": False}))])
+@pytest.mark.parametrize(
+    ("order", "other"),
+    [
+        (1, ("ddim", {})),
+        (2, ("dpmpp", {"order": 2, "variant": "taylor"})),
+        (3, ("unipc", {"order": 3, "corrector": False})),
+    ],
+)
 def test_degenerate_v3_is_its_relatives(order, other):
     """l = 1, s = b = 0 is data prediction (f = -x0). Its trapezoids converge to the relative's weights as G^-2."""
     schedule, t = EDM(), GRIDS["lam_uniform"](EDM(), 6)
@@ -163,8 +187,16 @@ def gaussian_ems(schedule, mean, variance, nodes):
 
 
 @pytest.mark.parametrize("schedule", [EDM(), VP()], ids=repr)
-@pytest.mark.parametrize("options", [{"order": 1, "corrector": False}, {"order": 3, "corrector": True},
-                                     {"order": 2, "corrector_pseudo": True}, {"order": 3, "predictor_pseudo": True}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"order": 1, "corrector": False},
+        {"order": 3, "corrector": True},
+        {"order": 2, "corrector_pseudo": True},
+        {"order": 3, "predictor_pseudo": True},
+    ],
+    ids=str,
+)
 def test_v3_with_ideal_ems_is_exact_on_a_diagonal_gaussian(schedule, options, x64):
     """Up to the trapezoid: for any number of steps the error falls as G^-2."""
     mean, variance = np.linspace(-1, 1, 5), np.geomspace(0.01, 1, 5)
@@ -181,7 +213,12 @@ def test_v3_with_ideal_ems_is_exact_on_a_diagonal_gaussian(schedule, options, x6
     for n in (1, 2, 5, 12):
         errors = []
         for nodes in (480, 960):
-            table = SOLVERS["dpm_v3"](schedule, GRIDS["lam_uniform"](schedule, n), ems=gaussian_ems(schedule, mean, variance, nodes), **options)
+            table = SOLVERS["dpm_v3"](
+                schedule,
+                GRIDS["lam_uniform"](schedule, n),
+                ems=gaussian_ems(schedule, mean, variance, nodes),
+                **options,
+            )
             errors.append(np.abs(np.asarray(sample(net, table, jnp.asarray(x))[0]) - exact).max())
         assert errors[1] < 1e-3 and 3.6 < errors[0] / errors[1] < 4.4, (n, errors)
 
@@ -238,8 +275,14 @@ def test_six_solvers_of_equal_rows_and_depth_compile_once():
         traces.append(1)
         return x / (1 + t * t)
 
-    tables = [SOLVERS["ddim"](EDM(), t), SOLVERS["dpmpp"](EDM(), t), SOLVERS["unipc"](EDM(), t), SOLVERS["ipndm"](EDM(), t),
-              SOLVERS["edm_heun"](EDM(), t[::2]), SOLVERS["dpm_v3"](EDM(), t, degenerate=True)]
+    tables = [
+        SOLVERS["ddim"](EDM(), t),
+        SOLVERS["dpmpp"](EDM(), t),
+        SOLVERS["unipc"](EDM(), t),
+        SOLVERS["ipndm"](EDM(), t),
+        SOLVERS["edm_heun"](EDM(), t[::2]),
+        SOLVERS["dpm_v3"](EDM(), t, degenerate=True),
+    ]
     run = jax.jit(jax.vmap(lambda table, x: sample(net, table, x)[0], in_axes=(None, 0)))
     run(pad(tables[0], 4).astype(np.float32), jnp.ones((3, 2)))
     once = len(traces)
@@ -297,9 +340,13 @@ def test_misspelt_and_impossible_options():
         with pytest.raises(TypeError, match=name):
             builder(EDM(), t, ordr=2)
     for name, wrong, message in (
-        ("dpmpp", {"order": 4}, "order must be 1 to 3, got 4"), ("dpmpp", {"variant": "bh1"}, "dpmsolver, taylor"),
-        ("unipc", {"variant": "bh3"}, "bh1, bh2"), ("unipc", {"form": "v"}, "x0, eps"), ("ipndm", {"order": 0}, "1 to 4"),
-        ("dpm_v3", {}, "needs the statistics"), ("ddim", {"prediction": "noise"}, "choose one of"),
+        ("dpmpp", {"order": 4}, "order must be 1 to 3, got 4"),
+        ("dpmpp", {"variant": "bh1"}, "dpmsolver, taylor"),
+        ("unipc", {"variant": "bh3"}, "bh1, bh2"),
+        ("unipc", {"form": "v"}, "x0, eps"),
+        ("ipndm", {"order": 0}, "1 to 4"),
+        ("dpm_v3", {}, "needs the statistics"),
+        ("ddim", {"prediction": "noise"}, "choose one of"),
     ):
         with pytest.raises(ValueError, match=message):
             SOLVERS[name](EDM(), t, **wrong)
@@ -325,8 +372,10 @@ def test_shapes_are_checked_before_anything_runs():
 def test_check_finds_broken_tables():
     good = SOLVERS["dpmpp"](VP(), grid_of(VP(), 5))
     for broken, message in (
-        (good._replace(c=good.c * np.nan), "c of row 0"), (good._replace(t=good.t[::-1]), "increase"),
-        (good._replace(a=good.a[1:]), "a has 4 rows"), (good._replace(b=np.ones_like(good.b)), "warm-up"),
+        (good._replace(c=good.c * np.nan), "c of row 0"),
+        (good._replace(t=good.t[::-1]), "increase"),
+        (good._replace(a=good.a[1:]), "a has 4 rows"),
+        (good._replace(b=np.ones_like(good.b)), "warm-up"),
     ):
         with pytest.raises(ValueError, match=message):
             check(broken)
@@ -348,8 +397,11 @@ def test_fusing_a_corrector_equals_running_it(x64):
         if n:
             new = table.p[n] * x + table.q[n] * net(x, table.t[n])
             previous = [new, *m]
-            x_corrected = table.a[n - 1] * x_corrected + c[n - 1] + sum(
-                w * y for w, y in zip(corrected[n - 1], previous, strict=False))
+            x_corrected = (
+                table.a[n - 1] * x_corrected
+                + c[n - 1]
+                + sum(w * y for w, y in zip(corrected[n - 1], previous, strict=False))
+            )
             m = previous
         else:
             m = [table.p[0] * x + table.q[0] * net(x, table.t[0])]

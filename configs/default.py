@@ -1,0 +1,114 @@
+"""Every key of every experiment, with its meaning. The other configs hold differences only.
+
+A value of None means "the code's own default"; `solver` lists the options of all builders, and only
+those that are set reach the builder, so a misspelt or foreign option is an error that names it.
+"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def get_config() -> ConfigDict:
+    c = ConfigDict()
+    c.experiment = "benchmark"  # benchmark | sample | train | classifier | ems | speed | health
+    c.nfe = (5, 6, 8, 10)  # network evaluations; `sample` and `speed` take the largest
+
+    c.solver = ConfigDict()  # one solver, for `sample`
+    c.solver.name = "dpm_v3"
+    c.solver.order = placeholder(int)
+    c.solver.variant = placeholder(str)  # unipc: bh1 | bh2; dpmpp: dpmsolver | taylor
+    c.solver.form = placeholder(str)  # unipc: x0 | eps, what the multistep formula extrapolates
+    c.solver.corrector = placeholder(bool)
+    c.solver.lower_order_final = placeholder(bool)
+    c.solver.predictor_pseudo = placeholder(bool)  # dpm_v3
+    c.solver.corrector_pseudo = placeholder(bool)  # dpm_v3
+    c.solver.degenerate = placeholder(bool)  # dpm_v3: l = 1, s = b = 0
+
+    c.benchmark = ConfigDict()
+    c.benchmark.solvers = ()  # the rows of the table: names separated by commas, or (label, {name and options
+    # as in `solver`; grid: {keys as in `grid`}; at_nfe: {nfe: {options there}}})
+    c.benchmark.reference_nfe = 100  # evaluations of the fine reference solution (UniPC of order 3, uniform in lam)
+    c.benchmark.shown = 10  # images per row of grid.png
+
+    c.grid = ConfigDict()
+    c.grid.name = "lam_uniform"  # lam_uniform | t_uniform | t_quadratic | karras | given
+    c.grid.t_start = placeholder(float)
+    c.grid.t_end = placeholder(float)
+    c.grid.rho = 7.0  # karras
+    c.grid.times = ()  # given
+    c.grid.snap_to = False  # move times to the nearest EMS node, as the published dpm_v3 does
+
+    c.schedule = ConfigDict()
+    c.schedule.name = "edm"  # edm | vp | vp_cosine | vp_discrete | flow
+    c.schedule.beta_min = 0.1  # vp
+    c.schedule.beta_max = 20.0  # vp
+    c.schedule.betas = "0.00085,0.012,1000,scaled_linear"  # vp_discrete: first, last, count, linear | scaled_linear
+
+    c.model = ConfigDict()
+    c.model.name = "unet"  # unet | mixture
+    c.model.checkpoint = ""  # a parameter file (.npz), or the folder of a training run
+    c.model.dtype = "float32"  # float32 | bfloat16
+    c.model.channels = 48
+    c.model.multipliers = (1, 2)
+    c.model.blocks = 2
+    c.model.labels = "none"  # none: unconditional | all: sample i is of class i mod classes | one class number
+
+    c.mixture = ConfigDict()  # model.name = "mixture": a random Gaussian mixture, whose score is exact
+    c.mixture.shape = (2,)
+    c.mixture.components = 6
+    c.mixture.radius = 0.8  # of the sphere that the means lie on
+    c.mixture.deviations = (0.03, 0.2)  # range of the standard deviations along the axes of a component
+    c.mixture.seed = 0
+
+    c.guidance = ConfigDict()
+    c.guidance.scale = 1.0  # 1: no guidance. A guided evaluation is one call for the pair, counted once
+
+    c.ems = ConfigDict()
+    c.ems.path = ""
+    c.ems.nodes = 120  # G: intervals of the grid in lam
+    c.ems.points = 1024  # K: points per node
+    c.ems.batch = 64
+
+    c.teleport = ConfigDict()
+    c.teleport.sigma = placeholder(float)
+
+    c.data = ConfigDict()
+    c.data.name = "fashion_mnist"
+    c.data.path = ""  # a folder with the data set; empty: the system package, else download
+    c.images = ""  # for `ems`: a folder of samples/*.npz, or one file; empty: the training set
+    c.reference = ""  # moments of the data in feature space and pixel space
+    c.classifier = ""  # parameters of the feature network
+    c.oracle = ""
+
+    c.sample = ConfigDict()
+    c.sample.count = 1000
+    c.sample.batch = 64
+    c.sample.block = 512  # images per file of `sample`; a finished file is not sampled again on restart
+    c.sample.seed = 0
+
+    c.train = ConfigDict()
+    c.train.steps = 20_000
+    c.train.batch = 128
+    c.train.chunk = 50  # steps per jitted call; losses are logged per step, files written per chunk
+    c.train.save_every = 1000  # steps between checkpoints
+    c.train.seed = 0
+    c.train.learning_rate = 1e-3
+    c.train.warmup = 1000  # steps
+    c.train.ema_images = 500_000  # half-life of the parameter average, in images
+    c.train.label_dropout = 0.5  # share of examples trained without their label
+    c.train.p_mean = -1.2  # log-normal part of the training noise, in log sigma
+    c.train.p_std = 1.2
+    c.train.uniform_share = 0.3  # share of the noise drawn log-uniform over the sampling range instead
+    c.train.devices = 0  # 0: all; on a CPU with several cores two simulated devices are faster
+    c.train.classifier_epochs = 10.0  # passes over the data for the feature network (experiment=classifier)
+
+    c.speed = ConfigDict()
+    c.speed.batch = 64
+    c.speed.repeats = 10  # interleaved measurements of each kind
+
+    c.health = ConfigDict()
+    c.health.count = 64  # samples, and training images, that the network is looked at with
+
+    c.cpu_devices = 0  # simulated devices where there is no accelerator; 0: one per core, at most 8
+    c.compilation_cache = ""  # a folder: compiled programs are kept there between runs
+    return c.lock()

@@ -1,0 +1,122 @@
+"""Several solvers at several numbers of network evaluations, from the same noise, against a fine reference solution.
+
+For each solver and nfe: RMSE to the reference, over all samples and as the median over samples (a few samples that
+land elsewhere dominate the mean), and the Fréchet distance to the training set in the features of a small classifier,
+where one is configured. That is not the Inception FID; with few images it is biased upwards, so that only rows with
+equally many images compare: the reference solution has a row for that.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from experiments import exact, plots, report, runner
+from experiments.build import (
+    build_frechet,
+    build_indices,
+    build_nfes,
+    build_schedule,
+    build_solvers,
+    build_table,
+    initial_scale,
+    sampling_range,
+)
+from experiments.build_model import build_labels, build_model
+from experiments.data import to_uint8
+from experiments.ems import find_ems
+
+REFERENCE = "reference"
+
+
+def run(config, workdir) -> list[dict]:
+    workdir = Path(workdir)
+    report.write_config(workdir / "config.json", config)
+    network, frechet = build_model(config), build_frechet(config)
+    tables = build_tables(config, network, workdir)
+    samples, seconds = sample_all(config, network, tables)
+    if REFERENCE not in samples:
+        samples[REFERENCE] = solve_exactly(config, network)
+    rows = []
+    for key, table in tables.items():
+        row = {"solver": REFERENCE if key == REFERENCE else key[0], "nfe": table.nfe}
+        row |= {} if key == REFERENCE else errors(samples[key], samples[REFERENCE])
+        row |= {"frechet": frechet(to_uint8(samples[key])) if frechet else None}
+        rows.append(row | {"images": len(samples[key]), "seconds": seconds[key]})
+    write(workdir, rows, samples, config.benchmark.shown)
+    print(report.format_table(rows))
+    print(report.legend(rows))
+    return rows
+
+
+def build_tables(config, network, workdir) -> dict:
+    """{(label, nfe): table}, and under `reference` the reference solution's, unless the model can be solved exactly."""
+    nfes, solvers = build_nfes(config), build_solvers(config)
+    ems = find_ems(config, network, workdir) if any(o["name"] == "dpm_v3" for _, o in solvers) else None
+    tables = {}
+    if config.model.name != "mixture":
+        fine = {"name": "unipc", "order": 3, "grid": {"name": "lam_uniform"}}
+        tables[REFERENCE] = build_table(config, fine, config.benchmark.reference_nfe, network.prediction)
+    for nfe in nfes:
+        for label, options in solvers:
+            tables[label, nfe] = build_table(config, options, nfe, network.prediction, ems)
+    return tables
+
+
+def sample_all(config, network, tables) -> tuple[dict, dict]:
+    """Samples [n, *shape] and seconds, compilation left out, of each table, by its key."""
+    mesh, c = runner.make_mesh(), config.sample
+    indices = build_indices(config)
+    fixed = {"seed": c.seed, "indices": indices, "labels": build_labels(config, network, indices)}
+    fixed |= {"batch": c.batch, "mesh": mesh}
+    draw = runner.make_draw(network.make, network.shape, initial_scale(config))
+    params, aligned = runner.place(mesh, network.params), runner.align(tables)
+    total = c.count * sum(rows for _, rows in aligned.values())
+    samples, seconds = {}, {}
+    with tqdm(total=total, desc="benchmark", unit="evaluation", unit_scale=True, disable=None) as bar:
+        for key, (table, rows) in aligned.items():
+            bar.set_postfix_str(key if key == REFERENCE else "{} {}".format(*key))
+            advance = partial(_advance, bar, rows)
+            samples[key], seconds[key] = runner.collect(draw, params, table, rows, advance, **fixed)
+    return samples, seconds
+
+
+def _advance(bar, rows: int, images: int) -> None:
+    bar.update(rows * images)
+
+
+def solve_exactly(config, network) -> np.ndarray:
+    """The exact solution of a closed-form model, float64, from the same noise."""
+    schedule = build_schedule(config)
+    noise = runner.initial_noise(config.sample.seed, build_indices(config), network.shape)
+    model, span = network.make(network.params, network.classes), sampling_range(config, schedule)
+    return exact.solve(model, schedule, initial_scale(config) * noise, *span)
+
+
+def errors(samples, reference) -> dict:
+    """RMSE over all samples, and its median over samples with a standard error from a bootstrap over samples."""
+    difference = (samples.astype(np.float64) - reference).reshape(len(samples), -1)
+    rmse = np.sqrt(np.mean(difference**2, axis=1))
+    resampled = rmse[np.random.default_rng(0).integers(len(rmse), size=(200, len(rmse)))]
+    return {
+        "rmse": float(np.sqrt(np.mean(rmse**2))),
+        "rmse_median": float(np.median(rmse)),
+        "rmse_median_se": float(np.median(resampled, axis=1).std()),
+    }
+
+
+def write(workdir: Path, rows, samples, shown: int) -> None:
+    report.write_csv(workdir / "results.csv", rows)
+    report.write_json(workdir / "results.json", {"rows": rows, "note": report.legend(rows)})
+    plots.plot_errors(workdir / "error.png", rows)
+    pictures = samples[REFERENCE].ndim == 4
+    stored = {key: to_uint8(value) if pictures else value.astype(np.float32) for key, value in samples.items()}
+    panels, limit = {}, shown if pictures else None
+    for key, value in stored.items():
+        name = key if key == REFERENCE else f"{report.slug(key[0])}_{key[1]}"
+        report.write_samples(workdir / "samples" / f"{name}.npz", value, np.arange(len(value)))
+        if key != REFERENCE:
+            first = [(REFERENCE, stored[REFERENCE][:limit])]
+            panels.setdefault(f"{key[1]} network evaluations", first).append((key[0], value[:limit]))
+    (plots.plot_grid if pictures else plots.plot_scatter)(workdir / "grid.png", panels)

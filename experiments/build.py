@@ -1,0 +1,208 @@
+"""From a config to values: schedule, statistics, tables; networks in build_model.py. Below, nothing sees a ConfigDict.
+
+What the user asked for and cannot be built is a `ConfigError`, one sentence with the remedy.
+"""
+
+import inspect
+from collections.abc import Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+import solvers.schedule as schedules
+from experiments.metrics import make_frechet
+from solvers import SOLVERS
+from solvers.ems_file import check_ems, load_ems
+from solvers.grid import GRIDS, snap_to
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class ConfigError(ValueError):
+    """The config asks for something that cannot be built."""
+
+
+@contextmanager
+def config_errors():
+    """Errors of the parts below, which name value, bound and remedy, are the user's errors here."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except (TypeError, ValueError, OSError) as error:
+        raise ConfigError(str(error)) from error
+
+
+def check_known(registry, name, what: str):
+    if name not in registry:
+        raise ConfigError(f"unknown {what} {name!r}: known are {', '.join(registry) or 'none'}")
+
+
+def choose(registry: Mapping, name, what: str):
+    check_known(registry, name, what)
+    return registry[name]
+
+
+def find(path) -> Path:
+    """A path as given if it exists, else relative to the project's folder (the embedded assets)."""
+    return Path(path) if Path(path).exists() else ROOT / path
+
+
+def build_schedule(config):
+    c = config.schedule
+    build = choose(
+        {
+            "edm": schedules.EDM,
+            "vp": lambda: schedules.VP(c.beta_min, c.beta_max),
+            "vp_cosine": schedules.VPCosine,
+            "vp_discrete": lambda: schedules.VPDiscrete(_alphas_cumprod(c.betas)),
+            "flow": schedules.Flow,
+        },
+        c.name,
+        "schedule",
+    )
+    with config_errors():
+        return build()
+
+
+def _alphas_cumprod(text):
+    """From "first,last,count,linear|scaled_linear"."""
+    try:
+        first, last, count, rule = (part.strip() for part in text.split(","))
+        power = {"linear": 1.0, "scaled_linear": 0.5}[rule]
+        betas = np.linspace(float(first) ** power, float(last) ** power, int(count)) ** (1 / power)
+    except (ValueError, KeyError):
+        raise ConfigError(f"schedule.betas must be first,last,count,linear|scaled_linear, got {text!r}") from None
+    return np.cumprod(1 - betas)
+
+
+def sampling_range(config, schedule) -> tuple[float, float]:
+    """t_start and t_end of every solver and of the reference solution."""
+    grid = config.grid
+    start = schedule.t_max if grid.t_start is None else grid.t_start
+    end = schedule.t_min if grid.t_end is None else grid.t_end
+    if grid.name == "given" and len(grid.times):
+        start, end = grid.times[0], grid.times[-1]
+    return float(start), float(end)
+
+
+def initial_scale(config) -> float:
+    """sigma(t_start): what the initial noise is multiplied by."""
+    schedule = build_schedule(config)
+    return float(schedule.sigma(sampling_range(config, schedule)[0]))
+
+
+def build_nfes(config) -> tuple[int, ...]:
+    nfes = (config.nfe,) if isinstance(config.nfe, int) else tuple(config.nfe)
+    if not nfes or not all(isinstance(n, int) and n > 0 for n in nfes):
+        raise ConfigError(f"nfe must be a positive number, or several separated by commas, got {config.nfe}")
+    return tuple(sorted(set(nfes)))
+
+
+def build_indices(config) -> np.ndarray:
+    """The samples that are wanted, 0 to sample.count - 1."""
+    for key in ("count", "batch", "block"):
+        if config.sample[key] < 1:
+            raise ConfigError(f"sample.{key} must be at least 1, got {config.sample[key]}")
+    return np.arange(config.sample.count)
+
+
+def build_solver(config) -> tuple[str, dict]:
+    """(label, options) of `config.solver`: those options that are set."""
+    options = {key: value for key, value in config.solver.to_dict().items() if value is not None}
+    return options["name"], options
+
+
+def build_solvers(config) -> list[tuple[str, dict]]:
+    """(label, options) of each entry of `config.benchmark.solvers`; a bare name stands for its defaults."""
+    solvers, entries = [], config.benchmark.solvers
+    for entry in (entries,) if isinstance(entries, str) else entries:
+        names = [name.strip() for name in entry.split(",")] if isinstance(entry, str) else []
+        solvers += [(name, {"name": name}) for name in names] or [(entry[0], dict(entry[1]))]
+    for label, options in solvers:
+        check_known(SOLVERS, options.get("name"), f"solver of {label!r}")
+    if not solvers:
+        raise ConfigError(f"benchmark.solvers is empty: name some of {', '.join(SOLVERS)}")
+    if len({label for label, _ in solvers}) < len(solvers):
+        raise ConfigError(f"benchmark.solvers has two of one label: {', '.join(label for label, _ in solvers)}")
+    return solvers
+
+
+def build_table(config, options: Mapping, nfe: int, prediction: str, ems=None):
+    """The float64 table of a solver with exactly `nfe` network evaluations.
+
+    options: `name`, the builder's own options, and optionally `grid` (keys of `config.grid` that differ for this
+    solver) and `at_nfe` ({nfe: options that differ there}).
+    """
+    options = dict(options)
+    options.update(options.pop("at_nfe", {}).get(nfe, {}))
+    name, own_grid = options.pop("name"), options.pop("grid", {})
+    builder = choose(SOLVERS, name, "solver")
+    for key in own_grid:
+        check_known(("name", "rho", "times", "snap_to"), key, f"key of the grid of {name}")
+    for key in options:
+        check_known(_options_of(builder), key, f"option of {name}")
+    if name == "dpm_v3" and ems is None:
+        raise ConfigError("dpm_v3 needs the model's EMS: set ems.path, or estimate them with --config.experiment=ems")
+    schedule = build_schedule(config)
+    with config_errors():
+        times = _times({**config.grid.to_dict(), **own_grid}, schedule, name, nfe, ems)
+        _check_range(times, sampling_range(config, schedule), name)
+        if name == "dpm_v3":
+            options["ems"] = ems
+        table = builder(schedule, times, prediction=prediction, **options)
+    if table.nfe != nfe:
+        raise ConfigError(f"{name} on this grid takes {table.nfe} network evaluations, but nfe = {nfe} is configured")
+    return table
+
+
+def _options_of(builder) -> list[str]:
+    """What the user may set of a builder; the rest is given by other parts of the config."""
+    given = ("schedule", "grid", "prediction", "ems")
+    return [name for name in inspect.signature(builder).parameters if name not in given]
+
+
+def _times(grid, schedule, solver, nfe, ems):
+    """The grid of a solver; Heun's has an interval per two evaluations, and an odd one steps to sigma = 0 at last."""
+    build = choose(GRIDS, grid["name"], "grid")
+    more = {"karras": ("rho",), "given": ("times",)}.get(grid["name"], ())
+    more = {key: grid[key] for key in more}
+    two_stage, ends_at_zero = solver == "edm_heun", solver == "edm_heun" and nfe % 2 == 1
+    steps = nfe // 2 if two_stage else nfe
+    if steps == 0:
+        start = schedule.t_max if grid["t_start"] is None else grid["t_start"]
+        times = np.array([start])
+    else:
+        times = build(schedule, steps, t_start=grid["t_start"], t_end=grid["t_end"], **more)
+    if grid["snap_to"]:
+        if ems is None:
+            raise ConfigError("grid.snap_to needs the model's EMS: set ems.path, or grid.snap_to=False")
+        times = snap_to(schedule, times, ems.lam)
+    return np.append(times, 0.0) if ends_at_zero else times
+
+
+def _check_range(times, span, solver):
+    """Every solver integrates over the same range, or errors would not compare; Heun's last step may go on to 0."""
+    same = np.isclose(times[[0, -1]], span, rtol=1e-6)
+    if not same[0] or not (same[1] or times[-1] == 0):
+        raise ConfigError(
+            f"the times of {solver} run from {times[0]:.6g} to {times[-1]:.6g}, sampling from {span[0]:.6g} to "
+            f"{span[1]:.6g}: set grid.t_start and grid.t_end to the ends of grid.times"
+        )
+
+
+def build_ems(config, shape):
+    """The EMS of `config.ems.path`, or None without one; of another shape than the model's, a ConfigError."""
+    if not config.ems.path:
+        return None
+    with config_errors():
+        return check_ems(load_ems(find(config.ems.path)), build_schedule(config), shape=shape)
+
+
+def build_frechet(config):
+    """`frechet(images uint8 [n, H, W, C]) -> float` to the training set in the features of `classifier`, or None."""
+    if not (config.classifier and config.reference):
+        return None
+    with config_errors():
+        return make_frechet(find(config.classifier), find(config.reference))

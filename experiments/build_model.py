@@ -1,0 +1,94 @@
+"""From a config to a network: the half of build.py that knows kinds of models."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import gaussian
+import models
+import solvers.schedule as schedules
+from experiments.build import ConfigError, build_schedule, choose, config_errors, find
+from experiments.data import SHAPES
+
+
+class Network(NamedTuple):
+    """`make(params, label) -> model(x, t)` of one sample [*shape]; params are arguments of jit, never constants.
+
+    label: an integer, `classes` for "no label". `prediction`: what the model's output is.
+    """
+
+    params: Any
+    make: Callable
+    prediction: str
+    shape: tuple
+    classes: int
+
+
+def build_model(config, guidance=True) -> Network:
+    """The network of `model`; with classifier-free guidance where `guidance.scale` is not 1."""
+    if config.teleport.sigma is not None:
+        raise ConfigError("teleport.sigma is set, but no experiment here teleports: leave it at None")
+    kinds = {"unet": _load_network, "mixture": _mixture_network}
+    with config_errors():
+        network = choose(kinds, config.model.name, "model")(config)
+    scale = config.guidance.scale
+    if scale == 1.0 or not guidance:
+        return network
+    if config.model.labels == "none":
+        raise ConfigError(f"guidance.scale = {scale} needs labels: set model.labels to all or to a class number")
+
+    def make(params, label):
+        return models.guided(network.make(params, label), network.make(params, network.classes), scale)
+
+    return network._replace(make=make)
+
+
+def _load_network(config) -> Network:
+    if not config.model.checkpoint:
+        raise ConfigError("model.checkpoint is empty: give a parameter file (.npz), or the folder of a training run")
+    path, schedule = find(config.model.checkpoint), build_schedule(config)
+    params, make_denoiser = models.load(path, config.model.dtype)
+    meta = models.load_params(path / "params.npz" if path.is_dir() else path)[1]
+    shape = meta.get("shape", (*SHAPES["train-images-idx3-ubyte"][1:], 1))
+    shift = None if isinstance(schedule, schedules.EDM) else schedule
+
+    def make(params, label):
+        return models.bind(make_denoiser(params), label, shift)
+
+    return Network(params, make, "x0", tuple(shape), meta["network"]["classes"])
+
+
+def _mixture_network(config) -> Network:
+    schedule = build_schedule(config)
+
+    def make(mixture, label):
+        return gaussian.denoiser(mixture, schedule)
+
+    return Network(build_mixture(config), make, "x0", tuple(config.mixture.shape), 0)
+
+
+def build_mixture(config) -> gaussian.Mixture:
+    """A random mixture of `config.mixture`, the same for the same seed: unequal weights, tilted covariances."""
+    c = config.mixture
+    rng, dimension = np.random.default_rng(c.seed), int(np.prod(c.shape))
+    means = rng.normal(size=(c.components, dimension))
+    means *= c.radius / np.linalg.norm(means, axis=1, keepdims=True)
+    basis = np.linalg.qr(rng.normal(size=(c.components, dimension, dimension)))[0]
+    low, high = np.log(c.deviations)
+    variances = np.exp(2 * rng.uniform(low, high, (c.components, dimension)))
+    weights = rng.dirichlet(np.full(c.components, 8.0))
+    covariances = np.einsum("kij,kj,klj->kil", basis, variances, basis)
+    return gaussian.from_covariances(weights, means.reshape(-1, *c.shape), covariances)
+
+
+def build_labels(config, network: Network, indices) -> np.ndarray:
+    """The class of each sample, int32 [n]; `network.classes` is "no label"."""
+    wanted, classes = str(config.model.labels), network.classes
+    if wanted == "none":
+        return np.full(len(indices), classes, np.int32)
+    if wanted == "all" and classes:
+        return (np.asarray(indices) % classes).astype(np.int32)
+    if not wanted.isdigit() or int(wanted) >= classes:
+        raise ConfigError(f"model.labels must be none, all, or a class below {classes}, got {wanted!r}")
+    return np.full(len(indices), int(wanted), np.int32)

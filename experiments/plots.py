@@ -1,0 +1,141 @@
+"""Pictures and plots, each written under a temporary name and renamed."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+
+from experiments.report import replacing
+
+
+def tile(images, columns):
+    """uint8 [n, H, W, C] as one picture [rows (H + 1), columns (W + 1), 3], with white lines and missing images."""
+    images = np.asarray(images)
+    images = np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images[..., :3]
+    n, height, width = len(images), images.shape[1] + 1, images.shape[2] + 1
+    rows = -(-n // columns)
+    canvas = np.full((rows * columns, height, width, 3), 255, np.uint8)
+    canvas[:n, :-1, :-1] = images
+    return canvas.reshape(rows, columns, height, width, 3).swapaxes(1, 2).reshape(rows * height, columns * width, 3)
+
+
+def plot_samples(path, images, columns=None):
+    """A grid of images, near a square."""
+    columns = columns or int(np.ceil(np.sqrt(len(images))))
+    picture = tile(images, columns)
+    scale = max(1, round(1000 / picture.shape[1]))  # whole pixels: nearest neighbour stays sharp
+    with replacing(path) as temporary:
+        plt.imsave(temporary, picture.repeat(scale, axis=0).repeat(scale, axis=1))
+
+
+def plot_grid(path, panels):
+    """panels: {title: [(label, images uint8 [n, H, W, C]), ...]}; one panel each, one labelled row per entry."""
+    across = min(2, len(panels))
+    down = -(-len(panels) // across)
+    rows = max(len(panel) for panel in panels.values())
+    count = max(len(images) for panel in panels.values() for _, images in panel)
+    size = (across * (0.55 * count + 2.0), down * (0.55 * rows + 0.5))
+    figure, axes = plt.subplots(down, across, figsize=size, squeeze=False, layout="constrained")
+    for axis in axes.ravel()[len(panels) :]:
+        axis.set_axis_off()
+    for axis, (title, panel) in zip(axes.ravel(), panels.items()):
+        picture = np.concatenate([tile(images, count) for _, images in panel])
+        height = picture.shape[0] / len(panel)
+        axis.imshow(picture, interpolation="nearest")
+        axis.set_title(title, fontsize=11)
+        axis.set_yticks([(i + 0.5) * height for i in range(len(panel))], [label for label, _ in panel], fontsize=10)
+        axis.set_xticks([])
+        axis.tick_params(length=0)
+        axis.spines[:].set_visible(False)
+    _save(figure, path)
+
+
+def plot_scatter(path, panels):
+    """panels: {title: [(label, points [n, D]), ...]}: the first two coordinates; the first entry, exact, in grey."""
+    columns = max(len(panel) for panel in panels.values()) - 1
+    size = (2.4 * columns, 2.0 * len(panels))
+    figure, axes = plt.subplots(
+        len(panels), columns, figsize=size, squeeze=False, sharex=True, sharey=True, layout="constrained"
+    )
+    for line, (title, panel) in zip(axes, panels.items()):
+        exact = np.asarray(panel[0][1]).reshape(len(panel[0][1]), -1)
+        for axis, (label, points) in zip(line, panel[1:]):
+            points = np.asarray(points).reshape(len(points), -1)
+            axis.scatter(exact[:, 0], exact[:, 1], s=9, color="0.75", label="exact")
+            axis.scatter(points[:, 0], points[:, 1], s=3, color="C3", label="solver")
+            axis.set_title(f"{label}\n{title}", fontsize=9)
+            axis.set_aspect("equal")
+    axes[0, 0].legend(fontsize=7, loc="best")
+    _save(figure, path)
+
+
+def plot_errors(path, rows):
+    """Median RMSE, and the Fréchet distance where there is one, against nfe: one line per solver."""
+    wanted = (
+        ("rmse_median", "median RMSE to the reference solution"),
+        ("frechet", "Fréchet distance (small classifier)"),
+    )
+    shown = [(c, title) for c, title in wanted if any(row.get(c) is not None for row in rows)]
+    figure, axes = plt.subplots(1, len(shown), figsize=(5 * len(shown), 4), squeeze=False, layout="constrained")
+    solvers = list(dict.fromkeys(row["solver"] for row in rows if row["solver"] != "reference"))
+    for axis, (column, title) in zip(axes[0], shown):
+        for number, solver in enumerate(solvers):
+            points = sorted((r["nfe"], r[column]) for r in rows if r["solver"] == solver and r.get(column) is not None)
+            axis.plot(*zip(*points), marker="osD^v<>P"[number % 8], label=solver)
+        for row in rows:
+            if row["solver"] == "reference" and row.get(column):
+                axis.axhline(row[column], color="0.4", linestyle="--", label=f"reference ({row['nfe']} evaluations)")
+        axis.set_yscale("log")
+        axis.set_xticks(sorted({row["nfe"] for row in rows if row["solver"] != "reference"}))
+        axis.set_xlabel("network evaluations")
+        axis.set_ylabel(title)
+        axis.grid(alpha=0.3, which="both")
+    axes[0, -1].legend(fontsize=9)
+    _save(figure, path)
+
+
+def plot_ems(path, lam, **curves):
+    """Each of l, s, b [G + 1, *D] against lam: mean over the elements, with bands of 25-75 % and 5-95 %."""
+    figure, axes = plt.subplots(1, len(curves), figsize=(4 * len(curves), 3.4), squeeze=False, layout="constrained")
+    for axis, (name, values) in zip(axes[0], curves.items()):
+        values = np.asarray(values, np.float64).reshape(len(lam), -1)
+        for low, high in ((5, 95), (25, 75)):
+            axis.fill_between(lam, *np.percentile(values, (low, high), axis=1), alpha=0.25, color="C0", lw=0)
+        axis.plot(lam, values.mean(axis=1), color="C0")
+        axis.set_title(f"{name}: mean, 25-75 %, 5-95 % of the elements", fontsize=9)
+        axis.set_xlabel("lam = log(alpha / sigma)")
+        axis.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def plot_health(path, found):
+    """The three looks of `experiments/health.py`: order of Heun, the Gaussian part against sigma, s against lam."""
+    figure, (order, part, s) = plt.subplots(1, 3, figsize=(13, 3.6), layout="constrained")
+    n, rmse = np.array(found["order"]["intervals"], float), np.array(found["order"]["rmse"])
+    order.loglog(n, rmse, "o-", label="Heun, median RMSE")
+    order.loglog(n, rmse[0] * (n / n[0]) ** -2, "k:", label="slope 2")
+    order.set_xlabel("intervals")
+    order.legend(fontsize=9)
+    sigma = [row["sigma"] for row in found["gaussian"]]
+    for name in ("score", "denoiser", "diagonal"):
+        share = np.array([row[name] for row in found["gaussian"]])
+        part.loglog(sigma, np.maximum(1 - share, 1e-6), "o-", ms=3, label=name)
+    part.axhline(0.01, color="0.5", linestyle="--")
+    part.set_xlabel("sigma")
+    part.set_title("share that the Gaussian does not explain", fontsize=10)
+    part.legend(fontsize=9)
+    for name in ("max", "rms", "median") if found["s"] else ():
+        s.plot([row["lam"] for row in found["s"]], [row[name] for row in found["s"]], label=f"{name} of |s|")
+    s.set_xlabel("lam")
+    s.set_yscale("symlog", linthresh=1)
+    s.legend(*s.get_legend_handles_labels(), fontsize=9)
+    for axis in (order, part, s):
+        axis.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def _save(figure, path):
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=110, bbox_inches="tight")
+    plt.close(figure)

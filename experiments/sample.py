@@ -1,0 +1,115 @@
+"""Images with one solver, in blocks that a restart does not sample again.
+
+    python main.py --config=configs/fashion_mnist.py --config.experiment=sample --config.nfe=10
+
+Sample i is the same image whatever the count, the batch and the devices. Writes samples/*.npz (images uint8 NHWC,
+indices), grid.png of the first ones and results.json.
+"""
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from experiments import plots, report, runner
+from experiments.build import (
+    ConfigError,
+    build_frechet,
+    build_indices,
+    build_nfes,
+    build_solver,
+    build_table,
+    initial_scale,
+)
+from experiments.build_model import build_labels, build_model
+from experiments.data import to_uint8
+from experiments.ems import find_ems, load_points
+
+# with the number of evaluations and the seed: what makes a sample the one it is
+IDENTITY = ("solver", "grid", "schedule", "model", "mixture", "guidance", "ems")
+
+
+def run(config, workdir) -> dict:
+    workdir, c = Path(workdir), config.sample
+    (label, options), nfe = build_solver(config), build_nfes(config)[-1]  # of a benchmark's several, the largest
+    network, frechet = build_model(config), build_frechet(config)
+    ems = find_ems(config, network, workdir) if options["name"] == "dpm_v3" else None
+    table = build_table(config, options, nfe, network.prediction, ems)
+    resolved = json.loads(config.to_json_best_effort())
+    settings = json.dumps({key: resolved[key] for key in IDENTITY} | {"nfe": nfe, "seed": c.seed})
+    blocks = plan(workdir / "samples", len(build_indices(config)), c.block, settings, network.shape)
+    report.write_config(workdir / "config.json", config)
+    count, seconds = sample_blocks(config, network, table, blocks, settings)
+    images = np.concatenate([np.load(path)["images"] for path, _, _ in blocks])
+    row = {"solver": label, "nfe": nfe, "frechet": frechet(images) if frechet else None, "images": len(images)}
+    row |= {"seconds": seconds, "images_per_second": count / seconds if count else None}
+    write(workdir, row, images, None if images.ndim == 4 else load_points(config, network))
+    return row
+
+
+def sample_blocks(config, network, table, blocks, settings) -> tuple[int, float]:
+    """Writes the blocks that are not there yet; how many images that was, and the seconds they took."""
+    mesh, c, seconds = runner.make_mesh(), config.sample, 0.0
+    draw = runner.make_draw(network.make, network.shape, initial_scale(config))
+    (table, rows), params = runner.align({0: table})[0], runner.place(mesh, network.params)
+    missing = [(path, indices) for path, indices, done in blocks if not done]
+    count = sum(len(indices) for _, indices in missing)
+    with tqdm(total=c.count, initial=c.count - count, desc="sample", unit="image", disable=None) as bar:
+        for path, indices in missing:
+            fixed = {"seed": c.seed, "indices": indices, "labels": build_labels(config, network, indices)}
+            samples, taken = runner.collect(draw, params, table, rows, bar.update, batch=c.batch, mesh=mesh, **fixed)
+            report.write_samples(path, stored(samples), indices, settings=settings)
+            seconds += taken
+    return count, seconds
+
+
+def stored(samples) -> np.ndarray:
+    """Images as uint8 NHWC; other data as they are, float32."""
+    return to_uint8(samples) if samples.ndim == 4 else samples
+
+
+def plan(folder: Path, count: int, block: int, settings: str, shape) -> list[tuple[Path, np.ndarray, bool]]:
+    """(path, indices, whether it is there and valid) of each block; ConfigError if the folder is another run's."""
+    for path in sorted(folder.glob("*.npz")):
+        found = _read(path)
+        if found is not None and found.get("settings", settings) != settings:
+            raise ConfigError(
+                f"{folder} holds samples of other settings (for one, {path.name}): give a new --workdir, or delete it"
+            )
+    blocks = []
+    for start in range(0, count, block):
+        indices = np.arange(start, min(start + block, count))
+        path = folder / f"{start:06d}.npz"
+        found = _read(path)
+        done = (
+            found is not None
+            and found["images"].shape == (len(indices), *shape)
+            and np.array_equal(found["indices"], indices)
+        )
+        blocks.append((path, indices, done))
+    return blocks
+
+
+def _read(path) -> dict | None:
+    """The content of a block, or None if there is none, or none that is whole."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {"images": file["images"], "indices": file["indices"], "settings": str(file["settings"])}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        return None
+
+
+def write(workdir: Path, row, images, data=None) -> None:
+    """results.json, grid.png, and the row on the screen; `data` is what points, not images, are drawn over."""
+    report.write_json(workdir / "results.json", {"rows": [row]})
+    if data is None:
+        plots.plot_samples(workdir / "grid.png", images[:100])
+    else:
+        panel = [("data", data), (row["solver"], images)]
+        plots.plot_scatter(workdir / "grid.png", {f"{row['nfe']} network evaluations": panel})
+    columns = ("solver", "nfe", "frechet", "images", "seconds", "images_per_second")
+    print(report.format_table([row], columns))
+    if row["frechet"] is not None:
+        print(report.frechet_note(row["images"]))

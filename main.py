@@ -1,0 +1,143 @@
+"""Run an experiment: python main.py --config=configs/fashion_mnist.py [--config.experiment=NAME] [--config.a.b=value]
+
+Experiments:
+  benchmark   several solvers at several numbers of network evaluations against a fine reference solution (default)
+  sample      images with one solver, in resumable blocks
+  ems         the model's empirical statistics, which DPM-Solver-v3 needs
+  train       train the network
+  classifier  train the feature network, and collect the reference moments
+  speed       sampling time in units of the bare network's
+  health      whether the network is a sound function of noise: what statements about solvers rest on
+Every key is in configs/default.py with its meaning; a config file may have variants (configs/fashion_mnist.py:smoke).
+"""
+
+import importlib
+import os
+import re
+import runpy
+import sys
+from pathlib import Path
+
+from absl import app, flags, logging
+from ml_collections import ConfigDict, config_flags
+
+ROOT = Path(__file__).resolve().parent
+DEFAULT = "configs/fashion_mnist.py"
+EXPERIMENTS = ("benchmark", "sample", "ems", "train", "classifier", "speed", "health")
+
+config_flags.DEFINE_config_file(
+    "config",
+    None,
+    f"Config file, FILE.py or FILE.py:variant; default: {DEFAULT}. --config.a.b=value overrides a key of it.",
+)
+flags.DEFINE_string("workdir", None, "Folder of all outputs; default: runs/CONFIG/EXPERIMENT.")
+flags.DEFINE_bool("traceback", False, "Show the whole traceback of an error.")
+
+
+def main(argv):
+    config, workdir = flags.FLAGS.config, flags.FLAGS.workdir
+    if len(argv) > 1:
+        fail(f"unexpected argument {argv[1]!r}: options are --config=, --config.KEY=, --workdir=, --traceback")
+    workdir = Path(workdir or default_workdir(flags.FLAGS["config"].config_filename, config.experiment))
+    logging.set_verbosity(logging.WARNING)  # without the notes on which accelerators there are not
+    try:
+        set_up_jax(config)
+        run_experiment(config, workdir)
+    except (ValueError, OSError, ArithmeticError) as error:
+        if flags.FLAGS.traceback:
+            raise
+        hint = "" if type(error).__name__ == "ConfigError" else " (--traceback shows where)"
+        fail(one_line(error) + hint, status=1)
+
+
+def run_experiment(config: ConfigDict, workdir) -> None:
+    """Runs `config.experiment` with all its outputs in `workdir`."""
+    if config.experiment not in EXPERIMENTS:
+        raise ValueError(f"unknown experiment {config.experiment!r}: known are {', '.join(EXPERIMENTS)}")
+    experiment = importlib.import_module(f"experiments.{config.experiment}")
+    workdir = Path(workdir)
+    workdir.mkdir(parents=True, exist_ok=True)
+    experiment.run(config, workdir)
+    print(
+        f"Outputs are in {workdir}{os.sep}: {', '.join(sorted(p.name for p in workdir.iterdir() if p.name[0] != '.'))}"
+    )
+
+
+def set_up_jax(config: ConfigDict) -> None:
+    """Simulated devices and the compilation cache; must come before the first use of a device."""
+    import jax
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        jax.config.update("jax_num_cpu_devices", config.cpu_devices or min(cores, 8))
+    if config.compilation_cache:
+        jax.config.update("jax_compilation_cache_dir", str(Path(config.compilation_cache).expanduser()))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def default_workdir(config_file: str, experiment: str) -> Path:
+    path, _, variant = config_file.partition(":")
+    return Path("runs") / "-".join(filter(None, (Path(path).stem, variant))) / experiment
+
+
+def parse(argv):
+    """absl's parser, with errors of the config in one line."""
+    if not config_file(argv):
+        argv = [argv[0], f"--config={ROOT / DEFAULT}", *argv[1:]]
+    if missing := no_file(argv):
+        fail(missing)
+    try:
+        return flags.FLAGS(argv)
+    except (flags.Error, LookupError, AttributeError, TypeError, ValueError, OSError) as error:
+        fail(unknown_key(argv) or one_line(error))
+
+
+def config_file(argv) -> str | None:
+    """FILE.py or FILE.py:variant, as given on the command line."""
+    given = re.findall(r"^--?config[=\n](.*)$", "\n".join(argv), re.MULTILINE)
+    return given[-1] if given else None
+
+
+def no_file(argv) -> str | None:
+    path = config_file(argv).partition(":")[0]
+    known = ", ".join(sorted(f"configs/{p.name}" for p in (ROOT / "configs").glob("*.py") if p.name[0] != "_"))
+    return None if Path(path).is_file() else f"no config file {path!r}; this project has {known}"
+
+
+def load_config(argv) -> ConfigDict:
+    """The config that the command line names, without its overrides."""
+    path, _, variant = config_file(argv).partition(":")
+    return runpy.run_path(path)["get_config"](*filter(None, [variant]))
+
+
+def unknown_key(argv) -> str | None:
+    """What is wrong with the first override that names no key of the config."""
+    try:
+        config = load_config(argv)
+    except Exception:  # the file itself is at fault: absl's message says how
+        return None
+    for key in re.findall(r"^--?(?:no)?config\.([^=\n]+)", "\n".join(argv), re.MULTILINE):
+        section = config
+        for depth, part in enumerate(key.split(".")):
+            if not isinstance(section, ConfigDict) or part not in section:
+                where = ".".join(["config", *key.split(".")[:depth]])
+                known = ", ".join(section) if isinstance(section, ConfigDict) else "none: it is a value"
+                return f"unknown key {part!r} in --config.{key}; keys of {where} are: {known}"
+            section = section[part]
+    return None
+
+
+def one_line(error: Exception) -> str:
+    """The message; of one that holds the traceback of a config file, its last line."""
+    text = str(error).strip()
+    return text.splitlines()[-1] if "Traceback" in text else " ".join(text.split())
+
+
+def fail(message: str, status: int = 2):
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(status)
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse)

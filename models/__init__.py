@@ -1,0 +1,45 @@
+"""Networks, and what turns them into `model(x, t) -> x0`."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+
+from models.checkpoint import load_params, save_params
+from models.precondition import denoise
+from models.unet import UNet
+from models.wrappers import bind, guided
+
+NETWORKS = {"unet": UNet}
+DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}  # None: the precision of the parameters
+
+__all__ = ["NETWORKS", "UNet", "bind", "build", "denoise", "guided", "init", "load", "load_params", "save_params"]
+
+
+def build(network: dict, dtype: str = "float32"):
+    """The flax module of `network`, a dictionary of its name and hyper-parameters, as `meta["network"]` holds it."""
+    options = {key: tuple(value) if isinstance(value, list) else value for key, value in network.items()}
+    name = options.pop("name", None)
+    if name not in NETWORKS:
+        raise ValueError(f"unknown network {name!r}: known are {', '.join(NETWORKS)}")
+    if dtype not in DTYPES:
+        raise ValueError(f"unknown precision {dtype!r} of the network: known are {', '.join(DTYPES)}")
+    return NETWORKS[name](**options, dtype=DTYPES[dtype])
+
+
+def init(module: UNet, seed: int, shape) -> dict:
+    """Fresh parameters for images of `shape` [H, W, C]. Jitted: an eager init takes 25 s of small compilations."""
+    x, one = jnp.zeros((1, *shape)), jnp.zeros((1,))
+    return jax.jit(lambda: module.init(jax.random.key(seed), x, one, one.astype(jnp.int32))["params"])()
+
+
+def load(path, dtype: str = "float32"):
+    """Parameters, and how to use them: `params, make_denoiser = load("params.npz")` (or the folder of a run).
+
+    `make_denoiser(params) -> denoiser(x [B, H, W, C], sigma [B], labels [B]) -> x0`: call it inside jit with params
+    as an argument, lest they be compiled into the program as constants.
+    """
+    path = Path(path)
+    params, meta = load_params(path / "params.npz" if path.is_dir() else path)
+    module = build(meta["network"], dtype)
+    return params, lambda params: denoise(lambda *args: module.apply({"params": params}, *args), meta["sigma_data"])

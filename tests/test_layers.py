@@ -1,0 +1,76 @@
+"""Who may import what: the layers of the project."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ALLOWED = {
+    "configs": {"configs", "ml_collections"},
+    "solvers": {"solvers", "numpy", "jax"},
+    "gaussian": {"gaussian", "solvers", "numpy", "jax", "scipy", "sklearn"},
+    "models": {"models", "solvers.schedule", "solvers.prediction", "numpy", "jax", "flax", "orbax"},
+    "experiments": {
+        "experiments",
+        "models",
+        "gaussian",
+        "solvers",
+        "numpy",
+        "scipy",
+        "jax",
+        "optax",
+        "matplotlib",
+        "tqdm",
+        "PIL",
+    },
+    "main.py": {"experiments", "absl", "ml_collections", "jax"},
+}
+FILES = [
+    (layer, path)
+    for layer in ALLOWED
+    for path in ([ROOT / layer] if layer.endswith(".py") else (ROOT / layer).rglob("*.py"))
+]
+
+
+def imported(path: Path) -> list[str]:
+    """Full names of all that a file imports, anywhere in it."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide the layer they come from"
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
+
+
+@pytest.mark.parametrize("layer, path", FILES, ids=[str(path.relative_to(ROOT)) for _, path in FILES])
+def test_imports_stay_in_their_layer(layer, path):
+    for name in imported(path):
+        top = name.split(".")[0]
+        fine = top in sys.stdlib_module_names or any(
+            (name + ".").startswith(allowed + ".") for allowed in ALLOWED[layer]
+        )
+        assert fine, f"{path.relative_to(ROOT)} imports {name}; {layer} may import {sorted(ALLOWED[layer])}"
+
+
+@pytest.mark.parametrize("layer", ["solvers", "gaussian", "models"])
+def test_no_print_and_no_device_below_experiments(layer):
+    for path in (ROOT / layer).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                name = ast.unparse(node.func)
+                forbidden = ("print", "jax.device_put", "jax.devices", "jax.local_devices")
+                assert name not in forbidden, f"{path.relative_to(ROOT)}:{node.lineno} calls {name}"
+
+
+def test_config_dict_stops_at_build():
+    """Below experiments nothing names ConfigDict or takes a config."""
+    for layer in ("solvers", "gaussian", "models"):
+        for path in (ROOT / layer).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.FunctionDef):
+                    names = [argument.arg for argument in node.args.args + node.args.kwonlyargs]
+                    assert "config" not in names, f"{path.relative_to(ROOT)}: {node.name} takes a config"

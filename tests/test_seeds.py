@@ -1,0 +1,101 @@
+"""Sample i is the same for any batch size, number of devices, order and choice of indices."""
+
+import jax
+import numpy as np
+import pytest
+
+from configs import toy_gmm
+from experiments import runner
+from experiments.build import build_table
+from experiments.build_model import build_model
+from experiments.sample import stored
+
+
+@pytest.fixture(scope="module")
+def drawing():
+    """(draw, params, table, rows) of a mixture of 4x4 images."""
+    config = toy_gmm.get_config()
+    config.mixture.shape = (4, 4, 1)
+    network = build_model(config)
+    table, rows = runner.align({0: build_table(config, {"name": "unipc"}, 6, network.prediction)})[0]
+    return runner.make_draw(network.make, network.shape, 80.0), network.params, table, rows
+
+
+def collect(drawing, batch, devices, indices):
+    mesh = runner.make_mesh(jax.devices()[:devices])
+    labels = np.zeros(len(indices), np.int32)
+    got = list(runner.generate(*drawing, seed=3, indices=indices, labels=labels, batch=batch, mesh=mesh))
+    assert np.concatenate([i for i, _ in got]).tolist() == list(indices)
+    return np.concatenate([samples for _, samples in got])
+
+
+@pytest.mark.parametrize("batch", [1, 7, 16])
+@pytest.mark.parametrize("devices", [1, 2])
+def test_batch_size_and_devices_do_not_matter(drawing, batch, devices):
+    expected = collect(drawing, 20, 1, range(20))
+    got = collect(drawing, batch, devices, range(20))
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5)  # float32: only the order of sums may differ
+    assert np.abs(stored(got).astype(int) - stored(expected)).max() <= 1
+
+
+def test_any_subset_in_any_order(drawing):
+    everything = collect(drawing, 8, 2, range(20))
+    np.testing.assert_allclose(collect(drawing, 8, 2, [17, 3, 9]), everything[[17, 3, 9]], rtol=0, atol=1e-5)
+
+
+def test_samples_differ_by_index_and_seed(drawing):
+    first = runner.initial_noise(3, np.arange(4), (4, 4, 1))
+    other = runner.initial_noise(4, np.arange(4), (4, 4, 1))
+    values = np.concatenate([first, other]).reshape(8, -1)
+    assert len(np.unique(values[:, 0])) == 8
+
+
+def test_padded_rows_and_depth_change_nothing():
+    """Solvers that share a program through padding give what each gives alone."""
+    config = toy_gmm.get_config()
+    network = build_model(config)
+    tables = {n: build_table(config, {"name": "ddim"} if n < 8 else {"name": "unipc"}, n, "x0") for n in (5, 8)}
+    draw = runner.make_draw(network.make, network.shape, 80.0)
+    aligned = runner.align(tables)
+    assert [jax.tree.map(np.shape, table) for table, _ in aligned.values()][0] == jax.tree.map(np.shape, aligned[8][0])
+    for n, table in tables.items():
+        alone = collect((draw, network.params, table.astype(np.float32), n), 8, 1, range(8))
+        np.testing.assert_allclose(
+            collect((draw, network.params, *aligned[n]), 8, 1, range(8)), alone, rtol=0, atol=1e-6
+        )
+
+
+def test_runner_agrees_with_the_public_sample(drawing):
+    from solvers import sample
+
+    draw, params, table, rows = drawing
+    config = toy_gmm.get_config()
+    config.mixture.shape = (4, 4, 1)
+    model = build_model(config).make(params, 0)
+    x_T = 80.0 * runner.initial_noise(3, np.arange(2), (4, 4, 1))
+    x0 = jax.jit(jax.vmap(lambda x: sample(model, table, x)[0]))(x_T)
+    np.testing.assert_allclose(collect(drawing, 2, 1, range(2)), x0, rtol=0, atol=1e-5)
+
+
+def test_samples_that_are_not_finite_are_named():
+    draw = runner.make_draw(lambda params, label: lambda x, t: x * np.nan, (2,), 1.0)
+    table = build_table(toy_gmm.get_config(), {"name": "ddim"}, 5, "x0").astype(np.float32)
+    with pytest.raises(FloatingPointError, match="2 of 2 samples are not finite, first of all number 5"):
+        collect((draw, (), table, 5), 2, 1, [5, 6])
+
+
+def test_one_program_for_many_solvers_and_evaluations():
+    """All scalar solvers at all nfe share a trace; those with coefficients of the data shape share another."""
+    config, traces = toy_gmm.get_config(), []
+    network = build_model(config)
+
+    def make(params, label):
+        traces.append(1)
+        return network.make(params, label)
+
+    names = ("ddim", "dpmpp", "unipc", "ipndm")
+    tables = {(name, n): build_table(config, {"name": name}, n, "x0") for name in names for n in (5, 8)}
+    draw = runner.make_draw(make, network.shape, 80.0)
+    for table, rows in runner.align(tables).values():
+        collect((draw, network.params, table, rows), 4, 1, range(4))
+    assert len(traces) == 1
