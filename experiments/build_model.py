@@ -1,6 +1,7 @@
 """From a config to a network: the half of build.py that knows kinds of models."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,11 +36,12 @@ def build_model(config, guidance=True) -> Network:
     scale = config.guidance.scale
     if scale == 1.0 or not guidance:
         return network
-    if config.model.labels == "none":
+    if config.model.labels == "none" or not network.classes:
         raise ConfigError(f"guidance.scale = {scale} needs labels: set model.labels to all or to a class number")
 
     def make(params, label):
-        return models.guided(network.make(params, label), network.make(params, network.classes), scale)
+        conditional = network.make(params, label)
+        return models.guided(conditional, replace(conditional, label=network.classes), scale)
 
     return network._replace(make=make)
 

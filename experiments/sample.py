@@ -45,7 +45,7 @@ def run(config, workdir) -> dict:
     images = np.concatenate([np.load(path)["images"] for path, _, _ in blocks])
     row = {"solver": label, "nfe": nfe, "frechet": frechet(images) if frechet else None, "images": len(images)}
     row |= {"seconds": seconds, "images_per_second": count / seconds if count else None}
-    write(workdir, row, images, None if images.ndim == 4 else load_points(config, network))
+    write(workdir, row, images, None if images.ndim == 4 else load_points(config, network)[0])
     return row
 
 
