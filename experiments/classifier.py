@@ -2,9 +2,9 @@
 
     python main.py --config=configs/fashion_mnist.py --config.experiment=classifier --workdir=/tmp/classifier
 
-A small convolutional network, AdamW with cosine decay, images shifted by up to 2 pixels (no flips: all shoes point
-left). Takes about a quarter of an hour on two cores; expected: 92 to 93 % of the test set. The workdir then holds
-classifier.npz, reference.npz and results.json. The Fréchet distance in these features is not the Inception FID.
+A small convolutional network, AdamW with cosine decay, dropout, images shifted by up to a pixel (no flips: all shoes
+point left). Takes some minutes on two cores. The workdir then holds classifier.npz, reference.npz and results.json.
+The Fréchet distance in these features is not the Inception FID.
 """
 
 from pathlib import Path
@@ -20,8 +20,8 @@ from experiments import data, metrics, report
 from models import classifier as classifiers
 from models.checkpoint import write_npz
 
-SHIFT = 2  # pixels of augmentation in each direction
-BATCH, LEARNING_RATE, WEIGHT_DECAY, SMOOTHING = 128, 2e-3, 0.05, 0.05
+SHIFT = 1  # pixels of augmentation in each direction
+BATCH, LEARNING_RATE, WEIGHT_DECAY = 128, 1.5e-3, 0.01
 
 
 def shifted(key, images):
@@ -35,13 +35,14 @@ def shifted(key, images):
 def make_step(module, optimiser, seed: int):
     """step(params, opt_state, number, images uint8, labels) -> (params, opt_state, loss)."""
 
-    def batch_loss(params, images, labels):
-        target = optax.smooth_labels(jax.nn.one_hot(labels, module.classes), SMOOTHING)
-        return optax.softmax_cross_entropy(module.apply({"params": params}, images)[1], target).mean()
+    def batch_loss(params, key, images, labels):
+        logits = module.apply({"params": params}, images, key)[1]
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
     def step(params, opt_state, number, images, labels):
-        images = shifted(jax.random.fold_in(jax.random.key(seed), number), data.to_float(images))
-        loss, gradient = jax.value_and_grad(batch_loss)(params, images, labels)
+        shift, dropout = jax.random.split(jax.random.fold_in(jax.random.key(seed), number))
+        images = shifted(shift, data.to_float(images))
+        loss, gradient = jax.value_and_grad(batch_loss)(params, dropout, images, labels)
         change, opt_state = optimiser.update(gradient, opt_state, params)
         return optax.apply_updates(params, change), opt_state, loss
 

@@ -5,26 +5,40 @@ import jax
 import jax.numpy as jnp
 
 from models.checkpoint import load_params
-from models.unet import GroupNorm, space_to_depth
+
+
+def max_pool(x):
+    """[B, H, W, C] -> [B, H / 2, W / 2, C]; by reshaping, whose gradient is fast on a CPU."""
+    b, h, w, c = x.shape
+    return x.reshape(b, h // 2, 2, w // 2, 2, c).max(axis=(2, 4))
 
 
 class Classifier(nn.Module):
-    """`__call__(x [B, H, W, C]) -> (features [B, features], logits [B, classes])`; H and W are multiples of 4."""
+    """`__call__(x [B, H, W, C], key=None) -> (features [B, features], logits [B, classes])`.
+
+    H and W are multiples of 4. With a `key`, in training, a share of `dropout` of the inputs of the dense layers is
+    dropped.
+    """
 
     channels: int = 32
     features: int = 128
     classes: int = 10
+    dropout: float = 0.4
 
     @nn.compact
-    def __call__(self, x):
-        wide = 3 * self.channels
-        x = nn.silu(GroupNorm(name="norm0")(nn.Conv(self.channels, (3, 3), name="conv0")(space_to_depth(x, 2))))
-        x = nn.silu(GroupNorm(name="norm1")(nn.Conv(self.channels, (3, 3), name="conv1")(x)))
-        x = nn.silu(GroupNorm(name="norm2")(nn.Dense(wide, name="down")(space_to_depth(x, 2))))
-        x = nn.silu(GroupNorm(name="norm3")(nn.Conv(wide, (3, 3), name="conv2")(x)))
-        x = nn.silu(GroupNorm(name="norm4")(nn.Conv(wide, (3, 3), name="conv3")(x)))
-        features = nn.silu(nn.Dense(self.features, name="features")(x.mean((1, 2))))
-        return features, nn.Dense(self.classes, name="logits")(features)
+    def __call__(self, x, key=None):
+        x = max_pool(nn.relu(nn.Conv(self.channels, (3, 3), name="conv0")(x)))
+        x = max_pool(nn.relu(nn.Conv(2 * self.channels, (3, 3), name="conv1")(x)))
+        x = nn.relu(nn.Conv(2 * self.channels, (3, 3), name="conv2")(x))
+        x = self._drop(x.reshape(len(x), -1), key, 0)
+        features = nn.relu(nn.Dense(self.features, name="features")(x))
+        return features, nn.Dense(self.classes, name="logits")(self._drop(features, key, 1))
+
+    def _drop(self, x, key, layer):
+        if key is None:
+            return x
+        kept = jax.random.bernoulli(jax.random.fold_in(key, layer), 1 - self.dropout, x.shape)
+        return jnp.where(kept, x / (1 - self.dropout), 0)
 
 
 def init(module: Classifier, seed: int, shape) -> dict:

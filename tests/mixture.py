@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.stats import ortho_group
 
+from solvers.grid import GRIDS
+
 SHAPE = (3, 2)
 _DIM = 6
 _rng = np.random.default_rng(0)
@@ -42,3 +44,13 @@ def outputs(x, alpha, sigma):
 def model(schedule, prediction="eps"):
     """model(x, t) in JAX of one sample [3, 2], with the output of a network of the given prediction type."""
     return lambda x, t: outputs(x, schedule.alpha(t), schedule.sigma(t))[prediction]
+
+
+def start(schedule, seed=0):
+    """An initial state [*SHAPE] at t_start = 0.98 t_max, where every schedule has alpha > 0."""
+    t = 0.98 * schedule.t_max
+    return t, schedule.sigma(t) * np.random.default_rng(seed).normal(size=SHAPE)
+
+
+def grid_of(schedule, n, name="lam_uniform"):
+    return GRIDS[name](schedule, n, start(schedule)[0], schedule.t_min)
