@@ -35,14 +35,14 @@ def get_config(variant: str = ""):
         ("DPM-Solver-v3", {"name": "dpm_v3", "order": 3, "predictor_pseudo": True, "corrector_pseudo": True}),
     )
     c.benchmark.reference_nfe = 60
-    c.sample.count = 256
+    c.sample.count = 512
     c.model.channels, c.model.multipliers, c.model.blocks = 32, (1, 2), 2
     c.model.labels = "all"
     c.train.steps, c.train.batch, c.train.warmup = 12_000, 64, 500
     c.train.learning_rate, c.train.ema_images = 2e-3, 50_000
     c.train.label_dropout, c.train.uniform_share = 0.2, 0.25
     c.train.save_every, c.train.chunk = 250, 10
-    c.train.classifier_epochs = 6.0
+    c.train.classifier_epochs = 8.0
     if variant == "smoke":
         smoke(c)
     return c

@@ -118,12 +118,14 @@ def plot_health(path, found):
     order.set_xlabel("intervals")
     order.legend(fontsize=9)
     sigma = [row["sigma"] for row in found["gaussian"]]
-    for name in ("score", "denoiser", "diagonal"):
+    for name in ("score", "denoiser"):
         share = np.array([row[name] for row in found["gaussian"]])
-        part.loglog(sigma, np.maximum(1 - share, 1e-6), "o-", ms=3, label=name)
-    part.axhline(0.01, color="0.5", linestyle="--")
+        part.loglog(sigma, np.maximum(1 - share, 1e-6), "o-", ms=3, label=f"share of the {name} not explained")
+    for name, text in (("rmse", "denoiser"), ("l", "l")):
+        part.loglog(sigma, [row[name] for row in found["gaussian"]], "s--", ms=3, label=f"rms difference of {text}")
+    part.axhline(0.01, color="0.5", lw=0.8)
     part.set_xlabel("sigma")
-    part.set_title("share that the Gaussian does not explain", fontsize=10)
+    part.set_title("network beside the Gaussian of the data", fontsize=10)
     part.legend(fontsize=9)
     for name in ("max", "rms", "median") if found["s"] else ():
         s.plot([row["lam"] for row in found["s"]], [row[name] for row in found["s"]], label=f"{name} of |s|")
