@@ -50,8 +50,8 @@ def _load_network(config) -> Network:
     if not config.model.checkpoint:
         raise ConfigError("model.checkpoint is empty: give a parameter file (.npz), or the folder of a training run")
     path, schedule = find(config.model.checkpoint), build_schedule(config)
-    params, make_denoiser = models.load(path, config.model.dtype)
-    meta = models.load_params(path / "params.npz" if path.is_dir() else path)[1]
+    params, meta = models.load_params(path)
+    make_denoiser = models.denoisers(meta, config.model.dtype)
     shape = meta.get("shape", (*SHAPES["train-images-idx3-ubyte"][1:], 1))
     shift = None if isinstance(schedule, schedules.EDM) else schedule
 

@@ -7,7 +7,6 @@ downloaded is compared with SHA-256 checksums of the decompressed content (packa
 import gzip
 import hashlib
 import os
-import tempfile
 import urllib.error
 import urllib.request
 import zlib
@@ -15,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
+
+from experiments import report
 
 SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
@@ -87,28 +88,24 @@ def cache_folder() -> Path:
 
 def download(name: str, folder, url: str = URL, sha256: str | None = None, progress: bool = True) -> Path:
     """Fetch `url/name.gz` into the folder; ValueError if its content differs from the checksum (nothing is kept)."""
-    folder, sha256 = Path(folder), sha256 or SHA256[name]
-    folder.mkdir(parents=True, exist_ok=True)
+    path, sha256 = Path(folder) / f"{name}.gz", sha256 or SHA256[name]
     source = f"{url.rstrip('/')}/{name}.gz"
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.", suffix=".tmp")
     try:
-        with os.fdopen(handle, "wb") as file, urllib.request.urlopen(source, timeout=60) as reply:
-            total = int(reply.headers.get("Content-Length", 0)) or None
-            bar = tqdm(total=total, unit="B", unit_scale=True, desc=name, disable=None if progress else True)
-            while block := reply.read(1 << 16):
-                file.write(block)
-                bar.update(len(block))
-            bar.close()
-        verify(temporary, sha256, source)
-        os.replace(temporary, folder / f"{name}.gz")
+        with report.replacing(path) as temporary:
+            with open(temporary, "wb") as file, urllib.request.urlopen(source, timeout=60) as reply:
+                total = int(reply.headers.get("Content-Length", 0)) or None
+                bar = tqdm(total=total, unit="B", unit_scale=True, desc=name, disable=None if progress else True)
+                while block := reply.read(1 << 16):
+                    file.write(block)
+                    bar.update(len(block))
+                bar.close()
+            verify(temporary, sha256, source)
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
         raise OSError(
             f"cannot download {source} ({error}): fetch the four files by hand and give their folder with "
             "--config.data.path="
         ) from error
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-    return folder / f"{name}.gz"
+    return path
 
 
 def verify(path, sha256: str, source: str) -> None:

@@ -1,7 +1,5 @@
 """Networks, and what turns them into `model(x, t) -> x0`."""
 
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 
@@ -13,7 +11,19 @@ from models.wrappers import bind, guided
 NETWORKS = {"unet": UNet}
 DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}  # None: the precision of the parameters
 
-__all__ = ["NETWORKS", "UNet", "bind", "build", "denoise", "guided", "init", "load", "load_params", "save_params"]
+__all__ = [
+    "NETWORKS",
+    "UNet",
+    "bind",
+    "build",
+    "denoise",
+    "denoisers",
+    "guided",
+    "init",
+    "load",
+    "load_params",
+    "save_params",
+]
 
 
 def build(network: dict, dtype: str = "float32"):
@@ -39,7 +49,11 @@ def load(path, dtype: str = "float32"):
     `make_denoiser(params) -> denoiser(x [B, H, W, C], sigma [B], labels [B]) -> x0`: call it inside jit with params
     as an argument, lest they be compiled into the program as constants.
     """
-    path = Path(path)
-    params, meta = load_params(path / "params.npz" if path.is_dir() else path)
+    params, meta = load_params(path)
+    return params, denoisers(meta, dtype)
+
+
+def denoisers(meta: dict, dtype: str = "float32"):
+    """The `make_denoiser(params)` of the network that the notes of a parameter file describe."""
     module = build(meta["network"], dtype)
-    return params, lambda params: denoise(lambda *args: module.apply({"params": params}, *args), meta["sigma_data"])
+    return lambda params: denoise(lambda *args: module.apply({"params": params}, *args), meta["sigma_data"])

@@ -59,12 +59,13 @@ def save_params(path, params: dict, meta: dict) -> None:
 
 
 def load_params(path) -> tuple[dict, dict]:
-    """Read a file of `save_params`: (params, meta).
+    """Read a file of `save_params`, or params.npz of the folder of a training run: (params, meta).
 
     FileNotFoundError if there is none; ValueError for one that is truncated, corrupted or of another kind.
     """
     remedy = "copy it again, or write it anew with --config.experiment=train (or classifier)"
-    if not Path(path).is_file():
+    path = Path(path) / "params.npz" if Path(path).is_dir() else Path(path)
+    if not path.is_file():
         raise FileNotFoundError(f"no parameter file {path}: give the .npz of a training run, or train one")
     try:
         with np.load(path, allow_pickle=False) as file:

@@ -43,11 +43,7 @@ def sample(model, table, x, key=None):
     `model(x, t) -> out` takes one sample [*D] and a scalar t. A stochastic table (with an s column) needs a `key`;
     row n draws from fold_in(key, n).
     """
-    if table.s is not None and key is None:
-        raise ValueError("this table is stochastic (its s column is set): pass key=jax.random.key(seed)")
-    state = init(table, x)
-    _check_shapes(model, table, state.x)
-    table = jax.tree.map(jnp.asarray, table)
+    state, table = _prepare(model, table, x, key)
 
     def body(state, n_row):
         n, row = n_row
@@ -62,13 +58,22 @@ def advance(model, table, x, rows, key=None):
     """x0 [*D] alone, from the first `rows` rows only: a traced number, so that tables which are filled up to one shape
     share one compiled program whatever their number of evaluations. Same numbers as `sample` of the cut table.
     """
-    table = jax.tree.map(jnp.asarray, table)
+    state, table = _prepare(model, table, x, key)
 
     def body(n, state):
         row = jax.tree.map(lambda column: column[n], table)
         return step(model, state, row, None if key is None else jax.random.fold_in(key, n))
 
-    return jax.lax.fori_loop(0, rows, body, init(table, x)).x
+    return jax.lax.fori_loop(0, rows, body, state).x
+
+
+def _prepare(model, table, x, key):
+    """The first state and the table as arrays, once it is sure that they fit the model and each other."""
+    if table.s is not None and key is None:
+        raise ValueError("this table is stochastic (its s column is set): pass key=jax.random.key(seed)")
+    state = init(table, x)
+    _check_shapes(model, table, state.x)
+    return state, jax.tree.map(jnp.asarray, table)
 
 
 def _check_shapes(model, table, x):
