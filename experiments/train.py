@@ -25,6 +25,8 @@ IDENTITY = {
     "model": ("name", "channels", "multipliers", "blocks", "dtype"),
     "data": ("name",),
     "train": (
+        "init",
+        "optimizer",
         "steps",
         "batch",
         "seed",
@@ -95,7 +97,7 @@ def prepare(config, images, labels, mesh):
         "classes": len(data.CLASSES),
     }
     module = models.build(network, config.model.dtype)
-    optimiser, schedule = updates.optimizer(c.learning_rate, c.warmup, c.steps)
+    optimiser, schedule = updates.optimizer(c.optimizer, c.learning_rate, c.warmup, c.steps)
     sigma_data = float(data.to_float(images).std(dtype=np.float64))
     update = updates.make_update(
         module,
@@ -118,7 +120,21 @@ def prepare(config, images, labels, mesh):
         "data_sha256": data.checksum(images, labels),
         "seed": c.seed,
     }
-    return update, updates.init_state(module, optimiser, c.seed, images.shape[1:], mesh), schedule, meta
+    params, before = first_params(c.init, module, network, c.seed, images.shape[1:])
+    return update, updates.init_state(optimiser, params, mesh), schedule, meta | before
+
+
+def first_params(path: str, module, network: dict, seed: int, shape) -> tuple[dict, dict]:
+    """The parameters that a run starts from, random or those of a file, and what params.npz shall say of them."""
+    if not path:
+        return models.init(module, seed, shape), {}
+    params, meta = models.load_params(path)
+    if meta["network"] != network:
+        raise ValueError(
+            f"train.init = {path} holds the network {meta['network']}, the config asks for {network}: "
+            "make the model keys of the config equal, or start from random parameters (train.init empty)"
+        )
+    return params, {"images_before": meta.get("images", 0) + meta.get("images_before", 0)}
 
 
 def run(config, workdir) -> dict:

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+import optax.contrib
 from jax.flatten_util import ravel_pytree
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-import models
 from experiments import data
 from models import precondition
 
@@ -24,12 +24,36 @@ class State(NamedTuple):
     step: jax.Array  # number of updates done
 
 
-def optimizer(learning_rate: float, warmup: int, steps: int) -> tuple[optax.GradientTransformation, optax.Schedule]:
-    """Adam behind a clip of the gradient's norm at 1; linear warm-up, cosine decay to a thousandth."""
+def matrices(params):
+    """Which parameters Muon takes as matrices, kernels as [inputs, outputs]; the first and last layers, embeddings
+    and vectors are left to Adam, as its author advises."""
+
+    def axes(path, p):
+        edge = any(key.key in ("stem", "head", "noise0", "label") for key in path)
+        return None if p.ndim < 2 or edge else optax.contrib.MuonDimensionNumbers(tuple(range(p.ndim - 1)), p.ndim - 1)
+
+    return jax.tree_util.tree_map_with_path(axes, params)
+
+
+# consistent_rms (Liu et al. 2025, arXiv 2502.16982) makes Muon's updates as large as Adam's: one learning rate for both
+OPTIMIZERS = {
+    "adam": optax.adam,
+    "muon": lambda rate: optax.contrib.muon(
+        rate, adam_learning_rate=rate, consistent_rms=0.2, muon_weight_dimension_numbers=matrices
+    ),
+}
+
+
+def optimizer(
+    name: str, learning_rate: float, warmup: int, steps: int
+) -> tuple[optax.GradientTransformation, optax.Schedule]:
+    """The optimiser behind a clip of the gradient's norm at 1; linear warm-up, cosine decay to a thousandth."""
+    if name not in OPTIMIZERS:
+        raise ValueError(f"unknown train.optimizer = {name!r}: choose one of {', '.join(OPTIMIZERS)}")
     if not 0 <= warmup < steps:
         raise ValueError(f"train.warmup = {warmup} must be below train.steps = {steps}: lower it or train longer")
     schedule = optax.warmup_cosine_decay_schedule(0.0, learning_rate, warmup, steps, learning_rate * 1e-3)
-    return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule)), schedule
+    return optax.chain(optax.clip_by_global_norm(1.0), OPTIMIZERS[name](schedule)), schedule
 
 
 def average(ema, params, step, batch: int, half_life: float):
@@ -132,9 +156,9 @@ def make_mesh(count: int, batch: int):
     return jax.make_mesh((count,), ("batch",), (AxisType.Auto,), devices=devices[:count])
 
 
-def init_state(module, optimiser, seed: int, shape, mesh) -> State:
+def init_state(optimiser, params, mesh) -> State:
+    """The state before the first step, on every device of the mesh."""
     whole = NamedSharding(mesh, PartitionSpec())
-    params = models.init(module, seed, shape)
     state = State(params, params, optimiser.init(params), jnp.zeros((), jnp.int32))
     return jax.jit(lambda s: jax.tree.map(jnp.copy, s), out_shardings=whole)(state)
 

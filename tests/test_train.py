@@ -54,6 +54,20 @@ def folder(tmp_path_factory):
     return folder
 
 
+def test_a_run_can_start_from_the_parameters_of_another(folder):
+    more = config_of(folder, init=str(folder / "whole"), steps=6, warmup=1, learning_rate=1e-9, seed=1)
+    train.run(more, folder / "more")
+    (params, meta), (start, _) = (models.load_params(folder / name) for name in ("more", "whole"))
+    assert meta["images"] == 6 * 16 and meta["images_before"] == STEPS * 16
+    # Adam's steps are at most the learning rate: 6e-9 in all, below the round-off of parameters of order 1
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), params, start)
+    more.model.channels = 16
+    with pytest.raises(
+        ValueError, match="train.init = .* holds the network .* make the model keys of the config equal"
+    ):
+        train.run(more, folder / "another")
+
+
 def test_the_loss_falls_and_the_run_leaves_its_files(folder):
     rows = losses.read(folder / "whole/metrics.jsonl")
     assert [row["step"] for row in rows] == list(range(STEPS))
@@ -162,16 +176,17 @@ class Small(nn.Module):
         return nn.Dense(1)(nn.silu(nn.Dense(8)(y) + nn.Embed(self.classes + 1, 8)(labels)[:, None, None]))
 
 
-def small_update(devices):
+def small_update(devices, optimizer="adam"):
     """(update, state, images, labels, mesh) of a tiny network on so many devices."""
     module, mesh = Small(), updates.make_mesh(devices, 4)
-    optimiser, _ = updates.optimizer(1e-3, 1, 10)
+    optimiser, _ = updates.optimizer(optimizer, 1e-3, 1, 10)
     update = updates.make_update(
         module, optimiser, mesh, sigma_data=0.7, batch=4, seed=0, ema_images=100, label_dropout=0.5, p_mean=-1.2,
         p_std=1.2, uniform_share=0.3,
     )  # fmt: skip
     images = np.random.default_rng(0).integers(0, 256, (3, 4, 8, 8, 1), dtype=np.uint8)
-    return update, updates.init_state(module, optimiser, 0, (8, 8, 1), mesh), images, np.zeros((3, 4), np.uint8), mesh
+    state = updates.init_state(optimiser, models.init(module, 0, (8, 8, 1)), mesh)
+    return update, state, images, np.zeros((3, 4), np.uint8), mesh
 
 
 def test_scan_loop_and_number_of_devices_agree():
@@ -184,6 +199,18 @@ def test_scan_loop_and_number_of_devices_agree():
     # the same samples, levels and noise; sums in another order
     np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
     np.testing.assert_allclose(found[2], found[0], rtol=1e-5)
+
+
+def test_muon_makes_the_updates_of_matrices_orthogonal():
+    """Its first update of a kernel [inputs, outputs] has equal singular values, of the size that Adam's would have."""
+    update, state, images, labels, mesh = small_update(1, "muon")
+    before = jax.tree.map(np.array, state.params)  # the update donates the state
+    state, *_ = updates.make_chunk(update, mesh, False)(state, images[:2], labels[:2])  # the first has rate 0
+    singular = np.linalg.svd(np.asarray(state.params["Dense_0"]["kernel"]) - before["Dense_0"]["kernel"])[1]
+    # five Newton-Schulz steps bring every singular value into 0.7 to 1.2 (Jordan et al. 2024)
+    assert singular.max() / singular.min() < 1.2 / 0.6
+    rms = np.sqrt(np.square(singular).sum() / 16)
+    assert 0.1e-3 < rms < 0.3e-3
 
 
 def test_one_collective_per_step():
@@ -203,7 +230,9 @@ def test_the_average_has_edms_half_life():
 
 def test_impossible_settings_are_refused():
     with pytest.raises(ValueError, match="train.warmup = 10 must be below train.steps = 10"):
-        updates.optimizer(1e-3, 10, 10)
+        updates.optimizer("adam", 1e-3, 10, 10)
+    with pytest.raises(ValueError, match="unknown train.optimizer = 'lion': choose one of adam, muon"):
+        updates.optimizer("lion", 1e-3, 1, 10)
     with pytest.raises(ValueError, match="train.batch = 5 is not a multiple of train.devices = 2"):
         updates.make_mesh(2, 5)
     with pytest.raises(ValueError, match="train.devices = 64 but this process has"):
