@@ -43,8 +43,8 @@ def make_draw(make: Callable, shape, scale: float) -> Callable:
     return jax.jit(jax.vmap(one, in_axes=(None, None, None, None, 0, 0)))
 
 
-def align(tables: Mapping) -> dict:
-    """The same tables (float32), padded to as few shapes as possible: {key: (table, rows that count)}.
+def align(tables: Mapping, dtype=np.float32) -> dict:
+    """The same tables in `dtype`, padded to as few shapes as possible: {key: (table, rows that count)}.
 
     Tables of one kind (scalar coefficients, coefficients of the data shape, with or without noise) get equal depth
     and equal rows; the added rows never run.
@@ -57,7 +57,7 @@ def align(tables: Mapping) -> dict:
     for keys in kinds.values():
         rows, depth = (max(getattr(tables[key], name) for key in keys) for name in ("nfe", "depth"))
         for key in keys:
-            table = pad(tables[key], depth).astype(np.float32)
+            table = pad(tables[key], depth).astype(dtype)
             aligned[key] = _lengthen(table, rows - table.nfe), tables[key].nfe
     return {key: aligned[key] for key in tables}
 

@@ -13,7 +13,7 @@ a table whose history stores f: the correction of x leaves f where it was, and (
 import numpy as np
 
 from solvers.ems_file import EMS, check_ems, interpolate
-from solvers.exponential import Nodes, nodes, orders
+from solvers.exponential import Nodes, corrected_rows, nodes, orders
 from solvers.prediction import convert
 from solvers.table import Table, check, fuse
 
@@ -25,6 +25,7 @@ def dpm_v3(
     ems=None,
     order=3,
     corrector=True,
+    half=None,
     predictor_pseudo=False,
     corrector_pseudo=False,
     lower_order_final=True,
@@ -33,8 +34,9 @@ def dpm_v3(
     """DPM-Solver-v3 of orders 1 to 3, for any time grid inside the range of `ems`.
 
     `predictor_pseudo`: derivatives from nearest points only (Eqs. 15, 16). `corrector`: Algorithm 2; it uses as many
-    points as the predictor, or with `corrector_pseudo` one more and pseudo derivatives. `degenerate`: l = 1, s = b = 0
-    in place of the statistics (data prediction; App. A.2), on their grid or, with no `ems`, on 1200 intervals.
+    points as the predictor, or with `corrector_pseudo` one more and pseudo derivatives; `half` "paper" or "code" uses
+    it on a part of the range (`corrected_rows`). `degenerate`: l = 1, s = b = 0 in place of the statistics (data
+    prediction; App. A.2), on their grid or, with no `ems`, on 1200 intervals.
 
     EMS are looked up at the lam of the sampling times, linearly between nodes; integrals are trapezoids on the EMS
     nodes and the sampling times together, so that times on the nodes give the published numbers. Their error is
@@ -57,7 +59,7 @@ def dpm_v3(
         corrected[n, n + 1 - points], c_corrected[n] = step.update(points, pseudo)
     p, q = _f_pair(at, statistics.l_at(at.lam[:-1]), prediction)
     table = check(Table(at.t[:-1], p, q, a, b, c))
-    return check(fuse(table, corrected, c_corrected)) if corrector else table
+    return check(fuse(table, corrected, c_corrected, corrected_rows(at.t, half))) if corrector else table
 
 
 class _Statistics:

@@ -7,7 +7,7 @@ With lam as time, the diffusion ODE has an exact linear part (Lu et al. 2022). F
 
 Put the polynomial through known predictions for x0 or eps, m(tau) = sum_j c_j (tau/h)^j. The update is then
 sum_j w_j c_j with w_j the integral of (tau/h)^j, and linear in the predictions: b = V^{-T} w, V_kj = (tau_k/h)^j (3).
-DDIM, DPM-Solver++ and UniPC differ only in some w_j. iPNDM has Adams-Bashforth weights instead of (3).
+The solvers of multistep.py are (3) with some w_j replaced. Here are the parts, and `multistep` that puts them together.
 """
 
 from math import factorial
@@ -43,82 +43,42 @@ def orders(count, order, lower_order_final, most=3):
     return np.minimum(np.minimum(steps + 1, order), count - steps if lower_order_final else order)
 
 
-def ddim(schedule, grid, prediction="eps") -> Table:
-    """DDIM (Song et al. 2021) = DPM-Solver-1 = DPM-Solver++ of order 1."""
-    return _multistep(schedule, grid, prediction, "x0", 1, True, {})
+def corrected_rows(times, half):
+    """[N] which rows have their result corrected, from the grid [N + 1]: all for `half=None`.
 
-
-def dpmpp(schedule, grid, prediction="eps", order=3, variant="dpmsolver", lower_order_final=True) -> Table:
-    """DPM-Solver++ multistep, orders 1 to 3 (Lu et al. 2022b), as published.
-
-    `variant` is the published `solver_type` of order 2: "dpmsolver" halves w_0 in place of w_1, "taylor" keeps w_1.
-    Order 3 is the published code's: its second derivative lacks a factor 2, so its local error is O(h^3).
+    The half corrector of DPM-Solver-v3, for large guidance: "paper" corrects states of t <= 0.5 (Section 3.3), "code"
+    those of t > 0.5, as the published code does in contradiction to it. t is the schedule's own, in [0, 1] for VP.
     """
-    _choice("dpmpp", "variant", variant, ("dpmsolver", "taylor"))
-    rules = {3: lambda w, _: [w[0], w[1], w[2] / 2]}
-    if variant == "dpmsolver":
-        rules[2] = lambda w, _: [w[0], w[0] / 2]
-    return _multistep(schedule, grid, prediction, "x0", order, lower_order_final, rules)
+    _choice("a corrector", "half", half, (None, "paper", "code"))
+    late = times[1:] <= 0.5
+    return {None: np.ones_like(late), "paper": late, "code": ~late}[half]
 
 
-def unipc(
-    schedule, grid, prediction="eps", order=3, variant="bh2", corrector=True, form="x0", lower_order_final=True
-) -> Table:
-    """UniPC, orders 1 to 3 (Zhao et al. 2023): predictor UniP-p, and corrector UniC-p with one node more.
-
-    `variant` is B(h): "bh1" is h, "bh2" is e^h - 1. It only matters where two nodes are used, for there the published
-    code replaces w_1 by B/2. `form` is what the polynomial goes through, "x0" (data) or "eps" (noise prediction).
+def multistep(schedule, grid, prediction, form, order, lower_order_final, rules, correct=None, half=None):
+    """Rows of (1) or (2) with weights (3). `rules[k](w, linear) -> w` replaces the weights of k nodes, and
+    `correct(ratio, w, linear, rules) -> b` makes the corrector. A step to sigma = 0 has no polynomial: its order is 1.
     """
-    _choice("unipc", "variant", variant, ("bh1", "bh2"))
-    rule = {"bh1": lambda w, linear: [w[0], linear / 2], "bh2": lambda w, _: [w[0], w[0] / 2]}[variant]
-    return _multistep(schedule, grid, prediction, form, order, lower_order_final, {2: rule}, corrector)
-
-
-ADAMS_BASHFORTH = {
-    1: [1.0],
-    2: [3 / 2, -1 / 2],
-    3: [23 / 12, -16 / 12, 5 / 12],
-    4: [55 / 24, -59 / 24, 37 / 24, -9 / 24],
-}
-
-
-def ipndm(schedule, grid, prediction="eps", order=4) -> Table:
-    """iPNDM, orders 1 to 4 (Zhang & Chen 2023): Adams-Bashforth weights of equal steps on eps, in sigma/alpha."""
-    at = nodes(schedule, grid)
-    rows = len(at.t) - 1
-    a, b = np.zeros(rows), np.zeros((rows, order if order in ADAMS_BASHFORTH else 1))
-    for n, p in enumerate(orders(rows, order, False, most=4)):
-        a[n], w, _ = interval(at, n, 1, "eps")
-        b[n, :p] = w[0] * np.array(ADAMS_BASHFORTH[p])
-    return _table(schedule, at, prediction, "eps", a, b)
-
-
-def _multistep(schedule, grid, prediction, form, order, lower_order_final, rules, corrector=False):
-    """Rows of (1) or (2) with weights (3). `rules[k](w, linear) -> w` replaces the weights of k nodes.
-
-    A node at infinite lam carries no slope, and a step of infinite h has no polynomial: there the order is lowered.
-    """
-    _choice("a multistep solver", "form", form, ("x0", "eps"))
     at = nodes(schedule, grid)
     rows = len(at.t) - 1
     a, b, corrected = np.zeros(rows), np.zeros((rows, order)), np.zeros((rows, order + 1))
     for n, p in enumerate(orders(rows, order, lower_order_final)):
-        p = int(min(p, np.isfinite(at.lam[: n + 1]).sum() or 1)) if np.isfinite(at.lam[n : n + 2]).all() else 1
-        a[n], w, linear = interval(at, n, p + 1, form)
         h = at.lam[n + 1] - at.lam[n]
-        tau = (at.lam[n + 1 - np.arange(p + 1)] - at.lam[n]) if np.isfinite(h) else np.array([h, 0.0])
-        with np.errstate(invalid="ignore"):
-            ratio = np.where(tau == h, 1.0, tau / h)  # 1 for the node at t, 0 at s, negative before
+        p = p if np.isfinite(h) else 1
+        a[n], w, linear = interval(at, n, p + 1, form)
+        # tau/h is 1 for the node at t, 0 at s, negative before
+        ratio = (at.lam[n + 1 - np.arange(p + 1)] - at.lam[n]) / h if np.isfinite(h) else np.array([1.0, 0.0])
         b[n, :p] = weights(ratio[1:], w[:p], linear, rules)
         corrected[n, 1 : p + 1] = b[n, :p]
-        if corrector and np.isfinite(h):
-            corrected[n, : p + 1] = weights(ratio, w, linear, rules)
-    table = _table(schedule, at, prediction, form, a, b)
-    return check(fuse(table, corrected), schedule, at.t[-1], prediction) if corrector else table
+        if correct and np.isfinite(h):
+            corrected[n, : p + 1] = correct(ratio, w, linear, rules)
+    table = eps_or_x0_table(schedule, at, prediction, form, a, b)
+    if not correct:
+        return table
+    return check(fuse(table, corrected, where=corrected_rows(at.t, half)), schedule, at.t[-1], prediction)
 
 
-def weights(ratio, w, linear, rules):
-    """b of (3) for nodes at ratio = tau/h [k] and integrals w [k]; `rules` as in `_multistep`."""
+def weights(ratio, w, linear=None, rules=()):
+    """b of (3) for nodes at ratio = tau/h [k] and integrals w [k]; `rules` as in `multistep`."""
     w = np.array(rules[len(ratio)](w, linear) if len(ratio) in rules else w)
     return np.linalg.solve(np.vander(ratio, increasing=True).T, w)
 
@@ -151,11 +111,13 @@ def phi(z, k):
     return value
 
 
-def _table(schedule, at, prediction, form, a, b):
+def eps_or_x0_table(schedule, at, prediction, form, a, b, consistent=True) -> Table:
+    """The checked table whose history holds `form`, from a [N] and b [N, K]; `consistent`: exact on a point mass."""
     p, q = convert(at.alpha[:-1], at.sigma[:-1], prediction, form)
-    return check(Table(at.t[:-1], p, q, a, b, np.zeros(len(a))), schedule, at.t[-1], prediction)
+    table = Table(at.t[:-1], p, q, a, b, np.zeros(len(a)))
+    return check(table, schedule, at.t[-1], prediction) if consistent else check(table)
 
 
 def _choice(who, option, value, known):
     if value not in known:
-        raise ValueError(f"{who}: {option} must be one of {', '.join(known)}, got {value!r}")
+        raise ValueError(f"{who}: {option} must be one of {', '.join(map(str, known))}, got {value!r}")

@@ -65,12 +65,15 @@ def concat(first: Table, second: Table) -> Table:
     return jax.tree.map(_join, first, second)
 
 
-def fuse(predictor: Table, corrected: np.ndarray, c: np.ndarray | None = None) -> Table:
+def fuse(
+    predictor: Table, corrected: np.ndarray, c: np.ndarray | None = None, where: np.ndarray | None = None
+) -> Table:
     """A predictor and its corrector as one table of depth K + 1, at no further network evaluation.
 
     The corrector of row n has the predictor's a_n and uses the network at the predicted point only:
     x^c_{n+1} = a_n x^c_n + sum_j corrected_{n,j} m_{n+1-j} + c_n, so `corrected` is [N, K + 1, *D?] with
-    m_{n+1} first, and `c` [N, *D?] (the predictor's when None). It differs from the predicted point by
+    m_{n+1} first, and `c` [N, *D?] (the predictor's when None); `where` [N] tells which rows to correct (all when
+    None). It differs from the predicted point by
     delta = corrected - (0, b) and gamma = c - c_predictor, both linear in what the next row holds anyway:
 
         b_{n+1} <- b_{n+1} + a_{n+1} delta_n,   c_{n+1} <- c_{n+1} + a_{n+1} gamma_n.
@@ -80,6 +83,8 @@ def fuse(predictor: Table, corrected: np.ndarray, c: np.ndarray | None = None) -
     b = _widen(predictor.b, 1)
     delta = corrected - np.roll(b, 1, axis=1)
     gamma = np.zeros_like(predictor.c) if c is None else c - predictor.c
+    if where is not None:
+        delta[~where], gamma[~where] = 0.0, 0.0
     a = predictor.a[1:]
     b[1:] += a[:, None] * delta[:-1]
     return predictor._replace(b=b, c=np.concatenate([predictor.c[:1], predictor.c[1:] + a * gamma[:-1]]))
