@@ -19,11 +19,11 @@ from experiments.build import (
     build_nfes,
     build_schedule,
     build_solvers,
-    build_table,
     initial_scale,
     sampling_range,
 )
 from experiments.build_model import build_labels, build_model
+from experiments.build_table import build_table
 from experiments.data import to_uint8
 from experiments.ems import find_ems
 

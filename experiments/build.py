@@ -1,9 +1,9 @@
-"""From a config to values: schedule, statistics, tables; networks in build_model.py. Below, nothing sees a ConfigDict.
+"""From a config to values: schedule, statistics; tables in build_table.py, networks in build_model.py. Below, nothing
+sees a ConfigDict.
 
 What the user asked for and cannot be built is a `ConfigError`, one sentence with the remedy.
 """
 
-import inspect
 from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +14,6 @@ import solvers.schedule as schedules
 from experiments.metrics import make_frechet
 from solvers import SOLVERS
 from solvers.ems_file import check_ems, load_ems
-from solvers.grid import GRIDS, snap_to
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -127,69 +126,6 @@ def build_solvers(config) -> list[tuple[str, dict]]:
     if len({label for label, _ in solvers}) < len(solvers):
         raise ConfigError(f"benchmark.solvers has two of one label: {', '.join(label for label, _ in solvers)}")
     return solvers
-
-
-def build_table(config, options: Mapping, nfe: int, prediction: str, ems=None):
-    """The float64 table of a solver with exactly `nfe` network evaluations.
-
-    options: `name`, the builder's own options, and optionally `grid` (keys of `config.grid` that differ for this
-    solver) and `at_nfe` ({nfe: options that differ there}).
-    """
-    options = dict(options)
-    options.update(options.pop("at_nfe", {}).get(nfe, {}))
-    name, own_grid = options.pop("name"), options.pop("grid", {})
-    builder = choose(SOLVERS, name, "solver")
-    for key in own_grid:
-        check_known(("name", "rho", "times", "snap_to"), key, f"key of the grid of {name}")
-    for key in options:
-        check_known(_options_of(builder), key, f"option of {name}")
-    if name == "dpm_v3" and ems is None:
-        raise ConfigError("dpm_v3 needs the model's EMS: set ems.path, or estimate them with --config.experiment=ems")
-    schedule = build_schedule(config)
-    with config_errors():
-        times = _times({**config.grid.to_dict(), **own_grid}, schedule, name, nfe, ems)
-        _check_range(times, sampling_range(config, schedule), name)
-        if name == "dpm_v3":
-            options["ems"] = ems
-        table = builder(schedule, times, prediction=prediction, **options)
-    if table.nfe != nfe:
-        raise ConfigError(f"{name} on this grid takes {table.nfe} network evaluations, but nfe = {nfe} is configured")
-    return table
-
-
-def _options_of(builder) -> list[str]:
-    """What the user may set of a builder; the rest is given by other parts of the config."""
-    given = ("schedule", "grid", "prediction", "ems")
-    return [name for name in inspect.signature(builder).parameters if name not in given]
-
-
-def _times(grid, schedule, solver, nfe, ems):
-    """The grid of a solver; Heun's has an interval per two evaluations, and an odd one steps to sigma = 0 at last."""
-    build = choose(GRIDS, grid["name"], "grid")
-    more = {"karras": ("rho",), "given": ("times",)}.get(grid["name"], ())
-    more = {key: grid[key] for key in more}
-    two_stage, ends_at_zero = solver == "edm_heun", solver == "edm_heun" and nfe % 2 == 1
-    steps = nfe // 2 if two_stage else nfe
-    if steps == 0:
-        start = schedule.t_max if grid["t_start"] is None else grid["t_start"]
-        times = np.array([start])
-    else:
-        times = build(schedule, steps, t_start=grid["t_start"], t_end=grid["t_end"], **more)
-    if grid["snap_to"]:
-        if ems is None:
-            raise ConfigError("grid.snap_to needs the model's EMS: set ems.path, or grid.snap_to=False")
-        times = snap_to(schedule, times, ems.lam)
-    return np.append(times, 0.0) if ends_at_zero else times
-
-
-def _check_range(times, span, solver):
-    """Every solver integrates over the same range, or errors would not compare; Heun's last step may go on to 0."""
-    same = np.isclose(times[[0, -1]], span, rtol=1e-6)
-    if not same[0] or not (same[1] or times[-1] == 0):
-        raise ConfigError(
-            f"the times of {solver} run from {times[0]:.6g} to {times[-1]:.6g}, sampling from {span[0]:.6g} to "
-            f"{span[1]:.6g}: set grid.t_start and grid.t_end to the ends of grid.times"
-        )
 
 
 def build_ems(config, shape):

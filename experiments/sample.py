@@ -20,10 +20,10 @@ from experiments.build import (
     build_indices,
     build_nfes,
     build_solver,
-    build_table,
     initial_scale,
 )
 from experiments.build_model import build_labels, build_model
+from experiments.build_table import build_table
 from experiments.data import to_uint8
 from experiments.ems import find_ems, load_points
 

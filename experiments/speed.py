@@ -16,8 +16,9 @@ import numpy as np
 from tqdm import tqdm
 
 from experiments import report, runner
-from experiments.build import build_nfes, build_solvers, build_table, initial_scale
+from experiments.build import build_nfes, build_solvers, initial_scale
 from experiments.build_model import build_labels, build_model
+from experiments.build_table import build_table
 from experiments.ems import find_ems
 
 

@@ -13,6 +13,7 @@ import main
 from configs import default, fashion_mnist, toy_gmm
 from experiments import build, exact, runner, sample
 from experiments.build_model import build_labels, build_mixture, build_model
+from experiments.build_table import build_table
 from solvers import SOLVERS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,7 +44,7 @@ def test_configs_build(module, variant):
     for label, options in build.build_solvers(config):
         for nfe in build.build_nfes(config):
             if options["name"] != "dpm_v3":
-                table = build.build_table(config, options, nfe, "x0")
+                table = build_table(config, options, nfe, "x0")
                 assert table.nfe == nfe, label
     with pytest.raises(ValueError, match="known is smoke"):
         module.get_config("smok")
@@ -91,7 +92,7 @@ def test_help_names_the_experiments():
 )
 def test_impossible_tables_are_config_errors(options, expected):
     with pytest.raises(build.ConfigError) as error:
-        build.build_table(small(), options, 6, "x0")
+        build_table(small(), options, 6, "x0")
     assert expected in str(error.value)
 
 
@@ -124,7 +125,7 @@ def test_impossible_configs_are_config_errors(key, value, expected, tmp_path):
 @pytest.mark.parametrize("nfe", [1, 2, 5, 6, 35])
 def test_heun_takes_the_configured_number_of_evaluations(nfe):
     config = small(**{"grid.name": "karras"})
-    table = build.build_table(config, {"name": "edm_heun"}, nfe, "x0")
+    table = build_table(config, {"name": "edm_heun"}, nfe, "x0")
     assert table.nfe == nfe
     published = {35: 18, 5: 3, 1: 1}  # intervals, the last one to sigma = 0
     if nfe in published:
@@ -134,9 +135,9 @@ def test_heun_takes_the_configured_number_of_evaluations(nfe):
 def test_one_solver_may_differ_in_its_grid_and_at_one_nfe():
     config = small(**{"grid.name": "lam_uniform"})
     options = {"name": "unipc", "order": 3, "at_nfe": {5: {"order": 1}}, "grid": {"name": "given", "times": EDM_TIMES}}
-    table = build.build_table(config, options, 5, "x0")
+    table = build_table(config, options, 5, "x0")
     np.testing.assert_array_equal(table.t, EDM_TIMES[:-1])
-    first_order = build.build_table(config, {"name": "unipc", "order": 1, "grid": options["grid"]}, 5, "x0")
+    first_order = build_table(config, {"name": "unipc", "order": 1, "grid": options["grid"]}, 5, "x0")
     np.testing.assert_array_equal(table.b, first_order.b)
 
 

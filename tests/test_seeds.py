@@ -6,8 +6,8 @@ import pytest
 
 from configs import toy_gmm
 from experiments import runner
-from experiments.build import build_table
 from experiments.build_model import build_model
+from experiments.build_table import build_table
 from experiments.sample import stored
 
 

@@ -1,0 +1,90 @@
+"""From the options of a solver and a number of network evaluations to its table."""
+
+import inspect
+from collections.abc import Mapping
+
+import numpy as np
+
+from experiments.build import ConfigError, build_schedule, check_known, choose, config_errors, sampling_range
+from solvers import SOLVERS, Table, denoise_to_zero
+from solvers.grid import GRIDS, snap_to
+from solvers.singlestep import fast_orders, fixed_orders, outer_grid
+
+ORDERS = {"fast": fast_orders, "fixed": fixed_orders}  # of the steps of a singlestep solver, from nfe and its order
+
+
+def build_table(config, options: Mapping, nfe: int, prediction: str, ems=None) -> Table:
+    """The float64 table of a solver with exactly `nfe` network evaluations.
+
+    options: `name`, the builder's own options, and optionally `grid` (keys of `config.grid` that differ for this
+    solver), `denoise_to_zero`, for a singlestep solver `orders` (a key of ORDERS), and `at_nfe` ({nfe: options that
+    differ there}).
+    """
+    options = dict(options)
+    options.update(options.pop("at_nfe", {}).get(nfe, {}))
+    name, own_grid, denoise = (
+        options.pop(key, other) for key, other in (("name", None), ("grid", {}), ("denoise_to_zero", False))
+    )
+    builder = choose(SOLVERS, name, "solver")
+    for key in own_grid:
+        check_known(("name", "rho", "times", "snap_to"), key, f"key of the grid of {name}")
+    for key in options:
+        check_known(_options_of(builder), key, f"option of {name}")
+    if name == "dpm_v3":
+        if ems is None:
+            raise ConfigError(
+                "dpm_v3 needs the model's EMS: set ems.path, or estimate them with --config.experiment=ems"
+            )
+        options["ems"] = ems
+    schedule = build_schedule(config)
+    with config_errors():
+        times = _times({**config.grid.to_dict(), **own_grid}, schedule, name, nfe - bool(denoise), options, ems)
+        _check_range(times, sampling_range(config, schedule), name)
+        table = builder(schedule, times, prediction=prediction, **options)
+        table = denoise_to_zero(table, schedule, times[-1], prediction) if denoise else table
+    if table.nfe != nfe:
+        raise ConfigError(f"{name} on this grid takes {table.nfe} network evaluations, but nfe = {nfe} is configured")
+    return table
+
+
+def _options_of(builder) -> list[str]:
+    """What the user may set of a builder; the rest is given by other parts of the config."""
+    given = ("schedule", "grid", "prediction", "ems", "time")
+    return [name for name in inspect.signature(builder).parameters if name not in given]
+
+
+def _times(grid, schedule, solver, nfe, options, ems):
+    """The grid with which a solver takes `nfe` evaluations. Sets the options `orders` and `inner` of a singlestep one.
+
+    Heun's has an interval per two evaluations, and an odd one steps to sigma = 0 at last; PLMS spends two on its first.
+    """
+    build, span = choose(GRIDS, grid["name"], "grid"), {key: grid[key] for key in ("t_start", "t_end")}
+    more = {key: grid[key] for key in {"karras": ("rho",), "given": ("times",)}.get(grid["name"], ())}
+    if solver.endswith("singlestep"):
+        spend = choose(ORDERS, options.get("orders", "fast"), "orders of a singlestep solver")
+        options["orders"] = spend(nfe, options.get("order", 3))
+        options.setdefault("inner", "lam_uniform" if grid["name"] == "given" else grid["name"])
+        return outer_grid(grid["name"], schedule, options["orders"], **span, **more)
+    heun = solver in ("heun", "edm_heun", "edm_stochastic")
+    steps = nfe // 2 if heun else nfe - 1 if solver == "plms" else nfe
+    if steps < 1 and not (heun and nfe == 1):
+        raise ConfigError(f"{solver} needs more than {nfe} network evaluations: raise nfe")
+    if steps:
+        times = build(schedule, steps, **span, **more)
+    else:
+        times = np.array([schedule.t_max if grid["t_start"] is None else grid["t_start"]])
+    if grid["snap_to"]:
+        if ems is None:
+            raise ConfigError("grid.snap_to needs the model's EMS: set ems.path, or grid.snap_to=False")
+        times = snap_to(schedule, times, ems.lam)
+    return np.append(times, 0.0) if heun and nfe % 2 else times
+
+
+def _check_range(times, span, solver):
+    """Every solver integrates over the same range, or errors would not compare; Heun's last step may go on to 0."""
+    same = np.isclose(times[[0, -1]], span, rtol=1e-6)
+    if not same[0] or not (same[1] or times[-1] == 0):
+        raise ConfigError(
+            f"the times of {solver} run from {times[0]:.6g} to {times[-1]:.6g}, sampling from {span[0]:.6g} to "
+            f"{span[1]:.6g}: set grid.t_start and grid.t_end to the ends of grid.times"
+        )
