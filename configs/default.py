@@ -10,19 +10,29 @@ from ml_collections.config_dict import placeholder
 
 def get_config() -> ConfigDict:
     c = ConfigDict()
-    c.experiment = "benchmark"  # benchmark | sample | train | classifier | ems | speed | health
+    c.experiment = "benchmark"  # one of those that main.py lists
     c.nfe = (5, 6, 8, 10)  # network evaluations; `sample` and `speed` take the largest
 
     c.solver = ConfigDict()  # one solver, for `sample`
     c.solver.name = "dpm_v3"
     c.solver.order = placeholder(int)
-    c.solver.variant = placeholder(str)  # unipc: bh1 | bh2; dpmpp: dpmsolver | taylor
+    c.solver.variant = placeholder(str)  # which of the published forms: the builders' docstrings have their meaning
     c.solver.form = placeholder(str)  # unipc: x0 | eps, what the multistep formula extrapolates
-    c.solver.corrector = placeholder(bool)
+    c.solver.corrector = placeholder(bool)  # unipc, dpm_v3
+    c.solver.half = placeholder(str)  # unipc, dpm_v3: paper | code, the corrector on one half of the range only
     c.solver.lower_order_final = placeholder(bool)
     c.solver.predictor_pseudo = placeholder(bool)  # dpm_v3
     c.solver.corrector_pseudo = placeholder(bool)  # dpm_v3
     c.solver.degenerate = placeholder(bool)  # dpm_v3: l = 1, s = b = 0
+    c.solver.orders = placeholder(str)  # singlestep: fast | fixed, how evaluations are spent on steps
+    c.solver.inner = placeholder(str)  # singlestep: the grid inside a step; default: grid.name
+    c.solver.coordinates = placeholder(str)  # heun: sigma | t
+    c.solver.eta = placeholder(float)  # ddpm: 0 is DDIM, 1 is DDPM
+    c.solver.s_churn = placeholder(float)  # edm_stochastic
+    c.solver.s_min = placeholder(float)
+    c.solver.s_max = placeholder(float)
+    c.solver.s_noise = placeholder(float)
+    c.solver.denoise_to_zero = placeholder(bool)  # any: the last evaluation replaces x by the predicted x0
 
     c.benchmark = ConfigDict()
     c.benchmark.solvers = ()  # the rows of the table: names separated by commas, or (label, {name and options
@@ -43,6 +53,7 @@ def get_config() -> ConfigDict:
     c.schedule.beta_min = 0.1  # vp
     c.schedule.beta_max = 20.0  # vp
     c.schedule.betas = "0.00085,0.012,1000,scaled_linear"  # vp_discrete: first, last, count, linear | scaled_linear
+    c.schedule.zero_terminal_snr = False  # vp_discrete: rescaled to end at alpha = 0, where eps says nothing of x0
 
     c.model = ConfigDict()
     c.model.name = "unet"  # unet | mixture
@@ -78,7 +89,7 @@ def get_config() -> ConfigDict:
     c.images = ""  # for `ems`: a folder of samples/*.npz, or one file; empty: the training set
     c.reference = ""  # moments of the data in feature space and pixel space
     c.classifier = ""  # parameters of the feature network
-    c.oracle = ""
+    c.oracle = ""  # for `parity` and `convergence`: a directory of official samplers' numbers
 
     c.sample = ConfigDict()
     c.sample.count = 1000
@@ -110,6 +121,12 @@ def get_config() -> ConfigDict:
 
     c.health = ConfigDict()
     c.health.count = 64  # samples, and training images, that the network is looked at with
+
+    c.spectrum = ConfigDict()  # of the solvers of `benchmark.solvers`, where dpm_v3 may set ems: pixels | modes
+    c.spectrum.variances = (1e-6, 1e2, 121)  # smallest, largest, count: log-spaced
+
+    c.convergence = ConfigDict()  # of the solvers of `benchmark.solvers`
+    c.convergence.schedules = ("edm", "vp")  # a panel each
 
     c.cpu_devices = 0  # simulated devices where there is no accelerator; 0: one per core, at most 8
     c.compilation_cache = ""  # a folder: compiled programs are kept there between runs

@@ -55,7 +55,7 @@ def build_schedule(config):
             "edm": schedules.EDM,
             "vp": lambda: schedules.VP(c.beta_min, c.beta_max),
             "vp_cosine": schedules.VPCosine,
-            "vp_discrete": lambda: schedules.VPDiscrete(_alphas_cumprod(c.betas)),
+            "vp_discrete": lambda: schedules.VPDiscrete(_alphas_cumprod(c.betas, c.zero_terminal_snr)),
             "flow": schedules.Flow,
         },
         c.name,
@@ -65,7 +65,7 @@ def build_schedule(config):
         return build()
 
 
-def _alphas_cumprod(text):
+def _alphas_cumprod(text, zero_terminal_snr):
     """From "first,last,count,linear|scaled_linear"."""
     try:
         first, last, count, rule = (part.strip() for part in text.split(","))
@@ -73,7 +73,8 @@ def _alphas_cumprod(text):
         betas = np.linspace(float(first) ** power, float(last) ** power, int(count)) ** (1 / power)
     except (ValueError, KeyError):
         raise ConfigError(f"schedule.betas must be first,last,count,linear|scaled_linear, got {text!r}") from None
-    return np.cumprod(1 - betas)
+    alphas_cumprod = np.cumprod(1 - betas)
+    return schedules.zero_terminal_snr(alphas_cumprod) if zero_terminal_snr else alphas_cumprod
 
 
 def sampling_range(config, schedule) -> tuple[float, float]:

@@ -40,6 +40,8 @@ def build_table(config, options: Mapping, nfe: int, prediction: str, ems=None) -
     with config_errors():
         times = _times({**config.grid.to_dict(), **own_grid}, schedule, name, nfe - bool(denoise), options, ems)
         _check_range(times, sampling_range(config, schedule), name)
+        if denoise and times[-1] == 0:
+            raise ConfigError(f"{name} with {nfe - 1} evaluations ends at sigma = 0: set denoise_to_zero=False")
         table = builder(schedule, times, prediction=prediction, **options)
         table = denoise_to_zero(table, schedule, times[-1], prediction) if denoise else table
     if table.nfe != nfe:

@@ -34,7 +34,7 @@ def run(config, workdir) -> list[dict]:
     workdir, oracle = Path(workdir), official.load(config.oracle)
     report.write_config(workdir / "config.json", config)
     tables, reasons = build_tables(oracle)
-    errors = compare(oracle, tables)
+    errors = {case: difference(got[:2], official.final(oracle, case)) for case, got in samples(oracle, tables)}
     rows = summarise(oracle, errors, reasons)
     report.write_csv(workdir / "parity.csv", rows, tuple(rows[0]))
     cases = [case._asdict() | {"error": errors.get(case), "reason": reasons.get(case)} for case in oracle.cases]
@@ -60,21 +60,22 @@ def build_tables(oracle) -> tuple[dict, dict]:
     return {case: table for case, table in tables.items() if case not in reasons}, reasons
 
 
-def compare(oracle, tables) -> dict:
-    """{case: largest difference to the official samples, relative to their largest value}; x64 inside."""
+def difference(got, expected) -> float:
+    """The largest difference, relative to the largest value."""
+    return float(np.abs(got - expected).max() / np.abs(expected).max())
+
+
+def samples(oracle, tables):
+    """Yields (case, samples [4, *D]) of {case: table}, in float64."""
     groups = defaultdict(dict)
     for case, table in tables.items():
         groups[case.schedule, case.model, official.thresholded(oracle, case)][case] = table
-    errors = {}
     with jax.enable_x64(True), tqdm(total=len(tables), desc="cases", unit="case", disable=None) as bar:
         for (schedule, name, thresholded), group in groups.items():
             sample = make_sample(oracle, official.SCHEDULES[schedule], name, thresholded)
             for case, (table, rows) in runner.align(group, np.float64).items():
-                got = np.asarray(sample(table, rows, official.noise(case)[:2], np.arange(2)))
-                expected = official.final(oracle, case)
-                errors[case] = float(np.abs(got - expected).max() / np.abs(expected).max())
+                yield case, np.asarray(sample(table, rows, official.noise(case), np.arange(4)))
                 bar.update()
-    return errors
 
 
 def make_sample(oracle, schedule, name, thresholded):

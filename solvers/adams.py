@@ -55,9 +55,9 @@ NODES, WEIGHTS = np.polynomial.legendre.leggauss(400)  # t = 1e-3 ends next to t
 def ipndm(schedule, grid, prediction="eps", order=4, variant="equal") -> Table:
     """iPNDM, orders 1 to 4 (Zhang & Chen 2023): Adams-Bashforth weights on eps.
 
-    `variant`: "equal" has the weights of equal steps; "variable" is the published variable-step iPNDM_v, whose weights
-    of order 3 and 4 have misplaced terms: of order 4 they do not sum to 1, which stalls the error. What it aims at is
-    `lms`, to which it is equal up to order 2.
+    `variant`: "equal" has the weights of equal steps; "variable" is the published variable-step iPNDM_v. Up to order 2
+    that is `lms`, which it aims at. Of order 3 and 4 its weights (`_ipndm_v`) are off by up to 0.6 on EDM's grid; of
+    order 4 they do not even sum to 1 where the steps are no geometric sequence (1e-3 there), and the error stalls.
     """
     _choice("ipndm", "variant", variant, ("equal", "variable"))
     if variant == "equal":
@@ -75,10 +75,10 @@ def lms(schedule, grid, prediction="eps", order=4) -> Table:
 def deis(schedule, grid, prediction="eps", order=4, variant="tab", time=None) -> Table:
     """DEIS (Zhang & Chen 2023), orders 1 to 4: tAB0 to tAB3 of the paper, which counts from 0, or rhoAB0 to rhoAB3.
 
-    `variant`: the polynomial is in the time of the schedule ("tab") or in rho ("rhoab"), with exact integrals; `time`
-    is another schedule whose time to take, by default DEIS_TIME for EDM, whose own time is rho. "tab_published" is
-    diff-sampler's code: DEIS_TIME for every model, and sums over 10,000 points for integrals. They move samples by
-    about 1e-4, and by 2e-3 where the last step is large.
+    `variant`: the polynomial is in the time of the schedule ("tab") or in rho ("rhoab"), with exact integrals (to 1e-7
+    in the time of a discrete schedule, which has kinks). `time` is another schedule whose time to take, by default
+    DEIS_TIME for EDM, whose own time is rho. "tab_published" is diff-sampler's code: DEIS_TIME for every model, and
+    sums over 10,000 points for integrals. They move samples by about 1e-4, and by 2e-3 where the last step is large.
     """
     _choice("deis", "variant", variant, ("tab", "rhoab", "tab_published"))
     published = variant == "tab_published"
@@ -152,7 +152,8 @@ def _ipndm_v(at, n, p, total):
     """The weights of iPNDM_v as published: Newton's form with h_0, h_1... the newest steps in rho.
 
     With a = h_0 / (3 (h_0 + h_1)) and g = h_0 (h_0 + h_1) / (h_1 (h_1 + h_2)), the second-order term is (1 - a) g / 2;
-    the code has (1 - a g) / 2. The last weight of order 4 takes h_1/h_2 where h_2/h_3 belongs.
+    the code has (1 - a g) / 2. Of order 4, the last term is 11/24 on equal steps where Adams-Bashforth has 9/24, and
+    the last weight takes h_1/h_2 where h_2/h_3 belongs.
     """
     rho = at.sigma / at.alpha
     h = -np.diff(rho)[n - np.arange(p)]

@@ -132,18 +132,19 @@ class VPCosine(Schedule):
 class VPDiscrete(Schedule):
     """Any discrete VP schedule: `alphas_cumprod` [N] (= alpha^2), label n at t = (n + 1) / N (Lu et al. 2022).
 
-    log alpha is piecewise linear in t, continued linearly outside [1/N, 1], and at most 0.
+    log alpha is piecewise linear in t, continued linearly outside [1/N, 1], and at most 0. A last value of exactly 0
+    (zero terminal SNR, Lin et al. 2024) has no logarithm: on the last interval alpha itself is linear then.
     """
 
     alphas_cumprod: np.ndarray
 
     def __post_init__(self):
         a = np.asarray(self.alphas_cumprod, np.float64)
-        if a.ndim != 1 or len(a) < 2 or not (np.all(np.diff(a) < 0) and a[0] < 1 and a[-1] > 0):
+        if a.ndim != 1 or len(a) < 3 or not (np.all(np.diff(a) < 0) and a[0] < 1 and a[-1] >= 0):
             raise ValueError(
-                "VPDiscrete needs alphas_cumprod of shape [N], strictly decreasing inside (0, 1), got shape "
+                "VPDiscrete needs alphas_cumprod of shape [N], N >= 3, strictly decreasing inside [0, 1), got shape "
                 f"{a.shape} with range [{a.min() if a.size else np.nan:.3g}, {a.max() if a.size else np.nan:.3g}]: "
-                "pass cumprod(1 - betas), and drop a last value of exactly 0"
+                "pass cumprod(1 - betas)"
             )
         object.__setattr__(self, "alphas_cumprod", a)
 
@@ -152,20 +153,37 @@ class VPDiscrete(Schedule):
         return f"VPDiscrete(N={len(a)}, first={a[0]:.8g}, last={a[-1]:.8g})"
 
     def _knots(self):
-        n = len(self.alphas_cumprod)
-        return np.arange(1, n + 1) / n, 0.5 * np.log(self.alphas_cumprod)
+        """t and log alpha where alpha > 0."""
+        n, positive = len(self.alphas_cumprod), self.alphas_cumprod > 0
+        return (np.arange(1, n + 1) / n)[positive], 0.5 * np.log(self.alphas_cumprod[positive])
 
     def log_alpha(self, t):
         xp, t = _in(t)
-        return xp.minimum(_interpolate(t, *self._knots()), 0.0)
+        times, values = self._knots()
+        inside = xp.minimum(_interpolate(t, times, values), 0.0)
+        if times[-1] == 1:
+            return inside
+        with np.errstate(divide="ignore"):
+            falling = values[-1] + xp.log(xp.clip((1 - t) / (1 - times[-1]), 0, 1))
+        return xp.where(t > times[-1], falling, inside)
 
     alpha = VP.alpha
     sigma = VP.sigma
 
     def t_of_lam(self, lam):
         xp, lam = _in(lam)
-        times, log_alpha = self._knots()
-        return _interpolate(-0.5 * xp.logaddexp(-2 * lam, xp.zeros_like(lam)), log_alpha[::-1], times[::-1])
+        times, values = self._knots()
+        log_alpha = -0.5 * xp.logaddexp(-2 * lam, xp.zeros_like(lam))
+        inside = _interpolate(log_alpha, values[::-1], times[::-1])
+        falling = 1 - (1 - times[-1]) * xp.exp(xp.minimum(log_alpha - values[-1], 0))
+        return xp.where(log_alpha < values[-1], falling, inside) if times[-1] < 1 else inside
+
+
+def zero_terminal_snr(alphas_cumprod):
+    """`alphas_cumprod` [N] with sqrt shifted and scaled so that it ends at 0 and starts as before (Lin et al. 2024)."""
+    root = np.sqrt(np.asarray(alphas_cumprod, np.float64))
+    root = (root - root[-1]) * root[0] / (root[0] - root[-1])
+    return np.append(root[:-1], 0.0) ** 2
 
 
 @dataclass(frozen=True)

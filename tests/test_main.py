@@ -54,7 +54,7 @@ def test_configs_build(module, variant):
     "argument, status, expected",
     [
         ("--config.sovler.order=2", 2, "unknown key 'sovler' in --config.sovler.order; keys of config are: benchmark,"),
-        ("--config.solver.ordr=2", 2, "keys of config.solver are: corrector"),
+        ("--config.solver.ordr=2", 2, "keys of config.solver are: coordinates, corrector, "),
         ("--config.nfe.a=2", 2, "none: it is a value"),
         ("--config.solver.order=x", 2, "invalid literal"),
         ("--config=configs/nothing.py", 2, "configs/fashion_mnist.py"),

@@ -26,6 +26,17 @@ EXACT = [
     ("unipc", {"order": 3, "corrector": False}, "x0", 3),
     ("unipc", {"order": 3, "corrector": False, "form": "eps"}, "eps", 3),
     ("unipc", {"order": 3, "corrector": False, "variant": "bh1"}, "x0", 3),
+    *(
+        (name, {"order": p, "variant": "exact"}, form, p)
+        for name, form in (("dpmpp", "x0"), ("dpm_solver", "eps"))
+        for p in (1, 2, 3)
+    ),
+    ("dpm_solver", {"order": 2, "variant": "taylor"}, "eps", 2),
+    *(
+        ("unipc", {"order": p, "corrector": False, "variant": v}, "x0", p)
+        for p in (2, 3)
+        for v in ("vary_coeff", "exact")
+    ),
 ]
 ORDER = [
     ("ddim", {}, 1),
@@ -38,6 +49,12 @@ ORDER = [
         for v in ("bh1", "bh2")
         for f in ("x0", "eps")
     ),
+    *((name, {"order": p, "variant": "exact"}, p) for name in ("dpmpp", "dpm_solver", "unipc") for p in (2, 3)),
+    ("dpm_solver", {"order": 2}, 2),
+    ("dpm_solver", {"order": 2, "variant": "taylor"}, 2),
+    ("dpm_solver", {"order": 3}, 2),  # the same factor 2
+    *((name, {"order": p}, p) for name in ("deis", "lms") for p in (1, 2, 3, 4)),
+    ("ipndm", {"order": 3}, 2),  # weights of equal steps, on steps that are not
     *(("dpm_v3", {"order": p, "degenerate": True}, p) for p in (1, 2, 3)),
 ]
 
@@ -85,14 +102,14 @@ def test_order_conditions_of_full_order_rows(schedule, name, options, form, orde
 @pytest.mark.parametrize(("name", "options", "order"), ORDER)
 def test_local_truncation_order(name, options, order, x64):
     """The last row of `order` rows, started from exact states: its error falls as h^(order + 1)."""
-    schedule, errors, steps = VP(), [], [0.02, 0.01]
+    schedule, errors, steps = VP(), [], [0.01, 0.005]
     lam0 = 0.3
     rows = options.get("order", 1)
     net = model(schedule, "eps")
     for h in steps:
         lam = lam0 + h * np.arange(rows + 1)
         t = schedule.t_of_lam(lam)
-        lof = {} if name in ("ddim", "ipndm") else {"lower_order_final": False}
+        lof = {} if name in ("ddim", "ipndm", "deis", "lms") else {"lower_order_final": False}
         extra = {"corrector": False} if name in ("unipc", "dpm_v3") else {}
         table = SOLVERS[name](schedule, t, **options, **lof, **extra)
         x_start = solve(schedule, start(schedule)[1], start(schedule)[0], t[:1])[0]
@@ -101,7 +118,7 @@ def test_local_truncation_order(name, options, order, x64):
         got = table.a[-1] * exact[-2] + sum(b * x for b, x in zip(table.b[-1], m[::-1], strict=True)) + table.c[-1]
         errors.append(np.abs(got - exact[-1]).max())
     slope = np.log2(errors[0] / errors[1])
-    assert abs(slope - (order + 1)) < 0.25, (errors, slope)
+    assert abs(slope - (order + 1)) < 0.2, (errors, slope)
 
 
 def same(first, second, tolerance=0.0):
@@ -227,7 +244,7 @@ def test_edm_heun_is_algorithm_1_of_edm(x64):
     np.testing.assert_allclose(sample(net, table, x)[0], wanted, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["ddim", "dpmpp", "unipc", "ipndm", "edm_heun", "dpm_v3"])
+@pytest.mark.parametrize("name", sorted(set(SOLVERS) - {"ddpm", "sde_dpmpp_2m", "edm_stochastic"}))
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
 def test_convergence_to_the_exact_solution(schedule, name, x64):
     """Every solver, every schedule: 64 evaluations are nearer to the ODE's solution than 16, and near."""
@@ -235,7 +252,7 @@ def test_convergence_to_the_exact_solution(schedule, name, x64):
     exact = solve(schedule, x, t, [schedule.t_min])[0]
     net, errors = model(schedule, "v"), []
     for rows in (16, 64):
-        grid = grid_of(schedule, rows // 2 if name == "edm_heun" else rows)
+        grid = grid_of(schedule, rows // 2 if "heun" in name else rows)
         table = SOLVERS[name](schedule, grid, prediction="v", **({"degenerate": True} if name == "dpm_v3" else {}))
         errors.append(np.abs(sample(net, table, jnp.asarray(x))[0] - exact).max())
     assert errors[1] < 0.5 * errors[0] and errors[1] < 0.1, errors
