@@ -26,10 +26,10 @@ def init(table, x) -> State:
 
 
 def step(model, state: State, row, key=None) -> State:
-    """One network evaluation and the update after it; `row` is one row of a Table."""
+    """One network evaluation and the update after it; `row` is one row of a Table. The state keeps x's float type."""
     x, history = state
     m = row.p * x + row.q * model(x, row.t)
-    history = jnp.concatenate([m[None], history[:-1]])
+    history = jnp.concatenate([m[None].astype(history.dtype), history[:-1]])
     b = row.b.reshape(row.b.shape + (1,) * (history.ndim - row.b.ndim))
     x_next = row.a * x + (b * history).sum(axis=0) + row.c
     if row.s is not None:
