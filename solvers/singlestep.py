@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from solvers.exponential import Nodes, _choice, interval, nodes, weights
-from solvers.grid import GRIDS, check_times
+from solvers.grid import GRIDS
 from solvers.prediction import convert
 from solvers.table import Table, check
 
@@ -154,30 +154,25 @@ def _rows(steps):
 
 
 def _singlestep(schedule, grid, prediction, form, order, variant, orders, inner):
-    grid = check_times(grid)
-    orders = (order,) * (len(grid) - 1) if orders is None else tuple(orders)
-    _check_options(grid, orders, variant, inner)
+    outer = nodes(schedule, grid)
+    orders = (order,) * (len(outer.t) - 1) if orders is None else tuple(orders)
+    _choice("a singlestep solver", "variant", variant, ("dpmsolver", "taylor"))
+    _choice("a singlestep solver", "inner", inner, [name for name in GRIDS if name != "given"])
+    _check_steps(outer, orders, form)
     steps, times = [], []
-    for p, s, t in zip(orders, grid, grid[1:]):
+    for p, s, t in zip(orders, outer.t, outer.t[1:]):
         t_inner = np.array([s, t]) if p == 1 else GRIDS[inner](schedule, p, s, t)
         steps.append(_stages(nodes(schedule, t_inner), form, variant))
         times.append(t_inner[:-1])
     t = np.concatenate(times)
     p, q = convert(schedule.alpha(t), schedule.sigma(t), prediction, form)
     a, b = _rows(steps)
-    return check(Table(t, p, q, a, b, np.zeros_like(a)), schedule, grid[-1], prediction)
+    return check(Table(t, p, q, a, b, np.zeros_like(a)), schedule, outer.t[-1], prediction)
 
 
 def _stages(at, form, variant):
     """(1) of one step over the nodes `at` [p + 1]: a [p], b [p, p]."""
     p = len(at.t) - 1
-    if form == "eps" and at.alpha[0] == 0:
-        raise ValueError(f"the eps form divides by alpha, 0 at t={at.t[0]:g}: start at a smaller t, or use x0 (dpmpp)")
-    if p > 1 and not np.all(np.isfinite(at.lam)):
-        raise ValueError(
-            f"the step from t={at.t[0]:g} to {at.t[-1]:g} has infinite h, where order {p} has no polynomial: "
-            "give it order 1 with `orders`, or move t_start or t_end"
-        )
     a, b = np.zeros(p), np.zeros((p, p))
     for j in range(1, p + 1):
         known = [0, p - 1] if variant == "dpmsolver" and 1 < j == p else list(range(j))
@@ -189,14 +184,19 @@ def _stages(at, form, variant):
     return a, b
 
 
-def _check_options(grid, orders, variant, inner):
-    _choice("a singlestep solver", "variant", variant, ("dpmsolver", "taylor"))
-    _choice("a singlestep solver", "inner", inner, [name for name in GRIDS if name != "given"])
-    if len(orders) != len(grid) - 1:
-        raise ValueError(f"a grid of {len(grid) - 1} steps needs as many orders, got {len(orders)}: {orders}")
-    for p in orders:
+def _check_steps(outer, orders, form):
+    if len(orders) != len(outer.t) - 1:
+        raise ValueError(f"a grid of {len(outer.t) - 1} steps needs as many orders, got {len(orders)}: {orders}")
+    if form == "eps" and outer.alpha[0] == 0:
+        raise ValueError(f"the eps form divides by alpha, 0 at t={outer.t[0]:g}: start later, or use dpmpp_singlestep")
+    for n, p in enumerate(orders):
         if p not in (1, 2, 3):
-            raise ValueError(f"the order of a singlestep solver must be 1 to 3, got {p}")
+            raise ValueError(f"order must be 1 to 3, got {p}")
+        if p > 1 and not np.all(np.isfinite(outer.lam[n : n + 2])):
+            raise ValueError(
+                f"the step from t={outer.t[n]:g} to {outer.t[n + 1]:g} has infinite h, where order {p} has no "
+                "polynomial: give it order 1 with `orders`, or move t_start or t_end"
+            )
 
 
 def _check_budget(nfe, order):
