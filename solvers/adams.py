@@ -10,7 +10,7 @@ with the weights of equal steps whatever the steps are (iPNDM, PLMS).
 
 import numpy as np
 
-from solvers.exponential import _choice, eps_or_x0_table, interval, nodes, orders, weights
+from solvers.exponential import check_choice, eps_or_x0_table, interval, nodes, orders, weights
 from solvers.multistep import leaves_pure_noise
 from solvers.prediction import convert
 from solvers.schedule import EDM, VP
@@ -59,7 +59,7 @@ def ipndm(schedule, grid, prediction="eps", order=4, variant="equal") -> Table:
     that is `lms`, which it aims at. Of order 3 and 4 its weights (`_ipndm_v`) are off by up to 0.6 on EDM's grid; of
     order 4 they do not even sum to 1 where the steps are no geometric sequence (1e-3 there), and the error stalls.
     """
-    _choice("ipndm", "variant", variant, ("equal", "variable"))
+    check_choice("ipndm", "variant", variant, ("equal", "variable"))
     if variant == "equal":
         return _adams(schedule, grid, prediction, order, lambda at, n, p, total: total * np.array(ADAMS_BASHFORTH[p]))
     return _adams(schedule, grid, prediction, order, _ipndm_v, consistent=False)
@@ -80,7 +80,7 @@ def deis(schedule, grid, prediction="eps", order=4, variant="tab", time=None) ->
     DEIS_TIME for EDM, whose own time is rho. "tab_published" is diff-sampler's code: DEIS_TIME for every model, and
     sums over 10,000 points for integrals. They move samples by about 1e-4, and by 2e-3 where the last step is large.
     """
-    _choice("deis", "variant", variant, ("tab", "rhoab", "tab_published"))
+    check_choice("deis", "variant", variant, ("tab", "rhoab", "tab_published"))
     published = variant == "tab_published"
     time = time or (DEIS_TIME if published or isinstance(schedule, EDM) else schedule)
 

@@ -49,7 +49,7 @@ def corrected_rows(times, half):
     The half corrector of DPM-Solver-v3, for large guidance: "paper" corrects states of t <= 0.5 (Section 3.3), "code"
     those of t > 0.5, as the published code does in contradiction to it. t is the schedule's own, in [0, 1] for VP.
     """
-    _choice("a corrector", "half", half, (None, "paper", "code"))
+    check_choice("a corrector", "half", half, (None, "paper", "code"))
     late = times[1:] <= 0.5
     return {None: np.ones_like(late), "paper": late, "code": ~late}[half]
 
@@ -118,6 +118,6 @@ def eps_or_x0_table(schedule, at, prediction, form, a, b, consistent=True) -> Ta
     return check(table, schedule, at.t[-1], prediction) if consistent else check(table)
 
 
-def _choice(who, option, value, known):
+def check_choice(who, option, value, known):
     if value not in known:
         raise ValueError(f"{who}: {option} must be one of {', '.join(map(str, known))}, got {value!r}")

@@ -8,7 +8,7 @@ from functools import wraps
 
 import numpy as np
 
-from solvers.exponential import _choice, multistep, weights
+from solvers.exponential import check_choice, multistep, weights
 from solvers.grid import check_times
 from solvers.prediction import convert
 from solvers.table import Table, check, concat
@@ -62,7 +62,7 @@ def dpmpp(schedule, grid, prediction="eps", order=3, variant="dpmsolver", lower_
 
 
 def _dpm_rules(who, variant):
-    _choice(who, "variant", variant, ("dpmsolver", "taylor", "exact"))
+    check_choice(who, "variant", variant, ("dpmsolver", "taylor", "exact"))
     half_w0 = {2: lambda w, _: [w[0], w[0] / 2]} if variant == "dpmsolver" else {}
     return half_w0 if variant == "exact" else half_w0 | {3: lambda w, _: [w[0], w[1], w[2] / 2]}
 
@@ -86,8 +86,8 @@ def unipc(
     node in one term only (`_vary_coeff`), which leaves order 1. "exact" corrects with Eq. 3. `form` is what the
     polynomial goes through, "x0" (data) or "eps" (noise prediction); `half` is explained in `corrected_rows`.
     """
-    _choice("unipc", "variant", variant, ("bh1", "bh2", "vary_coeff", "exact"))
-    _choice("unipc", "form", form, ("x0", "eps"))
+    check_choice("unipc", "variant", variant, ("bh1", "bh2", "vary_coeff", "exact"))
+    check_choice("unipc", "form", form, ("x0", "eps"))
     published = {"bh1": lambda w, linear: [w[0], linear / 2], "bh2": lambda w, _: [w[0], w[0] / 2]}
     rules = {2: published[variant]} if variant in published else {}
     correct = None if not corrector else _vary_coeff if variant == "vary_coeff" else weights

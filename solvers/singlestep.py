@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from solvers.exponential import Nodes, _choice, interval, nodes, weights
+from solvers.exponential import Nodes, check_choice, interval, nodes, weights
 from solvers.grid import GRIDS
 from solvers.prediction import convert
 from solvers.table import Table, check
@@ -78,7 +78,7 @@ def outer_grid(name, schedule, orders, t_start=None, t_end=None, **options):
     "lam_uniform" is uniform over the steps. Any other grid has a time per evaluation, of which each step takes as many
     as it spends; with equal orders that is uniform over the steps, too. (Uniform over unequal steps is GRIDS itself.)
     """
-    _choice("outer_grid", "name", name, GRIDS)
+    check_choice("outer_grid", "name", name, GRIDS)
     if name == "lam_uniform":
         return GRIDS[name](schedule, len(orders), t_start, t_end, **options)
     return GRIDS[name](schedule, sum(orders), t_start, t_end, **options)[np.cumsum([0, *orders])]
@@ -91,7 +91,7 @@ def heun(schedule, grid, prediction="eps", coordinates="sigma") -> Table:
     rectified flow it integrates the network's output. Straight trajectories are not followed exactly unless alpha and
     sigma are linear in t, so the table is not checked for that. Rows as `edm_heun`.
     """
-    _choice("heun", "coordinates", coordinates, ("sigma", "t"))
+    check_choice("heun", "coordinates", coordinates, ("sigma", "t"))
     if coordinates == "sigma":
         return edm_heun(schedule, grid, prediction)
     at = nodes(schedule, grid)
@@ -156,8 +156,8 @@ def _rows(steps):
 def _singlestep(schedule, grid, prediction, form, order, variant, orders, inner):
     outer = nodes(schedule, grid)
     orders = (order,) * (len(outer.t) - 1) if orders is None else tuple(orders)
-    _choice("a singlestep solver", "variant", variant, ("dpmsolver", "taylor"))
-    _choice("a singlestep solver", "inner", inner, [name for name in GRIDS if name != "given"])
+    check_choice("a singlestep solver", "variant", variant, ("dpmsolver", "taylor"))
+    check_choice("a singlestep solver", "inner", inner, [name for name in GRIDS if name != "given"])
     _check_steps(outer, orders, form)
     steps, times = [], []
     for p, s, t in zip(orders, outer.t, outer.t[1:]):

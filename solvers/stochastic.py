@@ -15,7 +15,7 @@ A table that adds no noise at all is deterministic, s = None, and needs no key.
 
 import numpy as np
 
-from solvers.exponential import Nodes, _choice, nodes
+from solvers.exponential import Nodes, check_choice, nodes
 from solvers.prediction import convert
 from solvers.singlestep import heun_steps
 from solvers.table import Table, check
@@ -29,7 +29,7 @@ def ddpm(schedule, grid, prediction="eps", eta=1.0, variance="small") -> Table:
     eta = 1. "large" is exact on normal data of unit variance under a variance preserving schedule; on others it
     leaves more noise than the marginal has. As published, a step to sigma = 0 then adds none.
     """
-    _choice("ddpm", "variance", variance, ("small", "large"))
+    check_choice("ddpm", "variance", variance, ("small", "large"))
     if not 0 <= eta <= 1:
         raise ValueError(f"ddpm needs eta from 0 (DDIM, no noise) to 1 (DDPM), got {eta}")
     if variance == "large" and eta != 1:
@@ -94,8 +94,7 @@ def edm_stochastic(schedule, grid, prediction="eps", s_churn=0.0, s_min=0.0, s_m
     table.b[rows] *= lift[:, None]
     s = np.zeros(table.nfe)
     s[rows] = s_noise * start.alpha[1:] * (ratio * np.sqrt(gamma * (2 + gamma)))[1:]
-    check(table._replace(t=np.minimum.accumulate(table.t), s=s))  # the one check to pass over: churn goes up in t
-    return table._replace(s=_noise(s))
+    return check(table._replace(s=_noise(s)))
 
 
 def _ancestral(at: Nodes, eta):
