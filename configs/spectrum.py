@@ -1,0 +1,36 @@
+"""The exact error of each solver on Gaussian data of any variance: what a table does to it needs no network.
+
+    python main.py --config=configs/spectrum.py
+    python main.py --config=configs/spectrum.py --config.schedule.name=vp
+
+A mode of variance v and the noise meet where sigma / alpha = sqrt(v); what a solver makes of that crossing depends on
+v / sigma^2 at the ends, and on its steps. The eigenvalues of the pixel covariance of Fashion-MNIST are marked
+(`reference`; empty for none). DPM-Solver-v3 has the closed-form statistics of the Gaussian: `ems` of its entries says
+in which basis, see experiments/spectrum.py. Takes some seconds.
+
+Variant `smoke`: fewer variances and one number of evaluations.
+"""
+
+from configs import default
+
+
+def get_config(variant: str = ""):
+    if variant not in ("", "smoke"):
+        raise ValueError(f"unknown variant {variant!r} of configs/spectrum.py: known is smoke")
+    c = default.get_config()
+    c.experiment = "spectrum"
+    c.nfe = (5, 6, 8, 10)
+    c.reference = "assets/fashion_mnist/reference.npz"
+    c.benchmark.solvers = (
+        ("DDIM", {"name": "ddim"}),
+        ("DPM-Solver++(2M)", {"name": "dpmpp", "order": 2}),
+        ("UniPC", {"name": "unipc", "order": 3}),
+        ("iPNDM, Karras grid", {"name": "ipndm", "grid": {"name": "karras"}}),
+        ("Heun, Karras grid", {"name": "edm_heun", "grid": {"name": "karras"}}),
+        ("DPM-Solver-v3 in pixels", {"name": "dpm_v3", "order": 3, "ems": "pixels"}),
+        ("DPM-Solver-v3 per mode", {"name": "dpm_v3", "order": 3, "ems": "modes"}),
+    )
+    if variant == "smoke":
+        c.nfe = (6,)
+        c.spectrum.variances = (1e-4, 10.0, 13)
+    return c
