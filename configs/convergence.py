@@ -1,0 +1,43 @@
+"""How fast the error of each solver falls: a mixture of 10 Gaussians in 192 dimensions, EDM and VP, float64.
+
+    python main.py --config=configs/convergence.py
+
+The model is the closed-form denoiser, the exact solution an adaptive Runge-Kutta integration with relative tolerance
+1e-11, so all error is the solver's. A solver of order p falls with slope -p; with `lower_order_final` the last step is
+of order 1, whose error falls with its square only. Heun's method has even numbers of evaluations only: with an odd one
+it goes on to sigma = 0. Takes about a minute of computing time.
+
+`--config.oracle=DIR` runs the methods of a directory of official numbers instead, and compares.
+
+Variant `smoke`: few samples of 12 dimensions, in seconds.
+"""
+
+from configs import default
+
+
+def get_config(variant: str = ""):
+    if variant not in ("", "smoke"):
+        raise ValueError(f"unknown variant {variant!r} of configs/convergence.py: known is smoke")
+    c = default.get_config()
+    c.experiment = "convergence"
+    c.nfe = (6, 8, 10, 14, 20, 30, 40, 60, 120)
+    c.model.name = "mixture"
+    c.mixture.shape, c.mixture.components = (8, 8, 3), 10
+    c.mixture.radius, c.mixture.deviations = 8.0, (0.05, 0.5)
+    c.sample.count = 64
+    c.ems.points, c.ems.batch = 256, 256
+    c.benchmark.solvers = (
+        ("DDIM", {"name": "ddim"}),
+        ("DPM-Solver++(2M)", {"name": "dpmpp", "order": 2}),
+        ("DPM-Solver++(3M)", {"name": "dpmpp", "order": 3}),
+        ("UniPC", {"name": "unipc", "order": 3}),
+        ("iPNDM", {"name": "ipndm"}),
+        ("Heun", {"name": "edm_heun"}),
+        ("DPM-Solver-v3", {"name": "dpm_v3", "order": 3}),
+        ("DPM-Solver-v3, 2 + pseudo 3", {"name": "dpm_v3", "order": 2, "corrector_pseudo": True}),
+    )
+    if variant == "smoke":
+        c.nfe = (6, 12)
+        c.mixture.shape, c.mixture.components = (2, 2, 3), 3
+        c.sample.count, c.ems.nodes, c.ems.points, c.ems.batch = 4, 20, 64, 64
+    return c
