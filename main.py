@@ -10,6 +10,7 @@ Experiments:
   health      whether the network is a sound function of noise: what statements about solvers rest on
   spectrum    the exact error of each solver on Gaussian data, by variance
   convergence error against the number of evaluations on a closed-form mixture, where it is exact
+  parity      a directory of official numbers, case by case
 Every key is in configs/default.py with its meaning; a config file may have variants (configs/fashion_mnist.py:smoke).
 """
 
@@ -25,7 +26,10 @@ from ml_collections import ConfigDict, config_flags
 
 ROOT = Path(__file__).resolve().parent
 DEFAULT = "configs/fashion_mnist.py"
-EXPERIMENTS = ("benchmark", "sample", "ems", "train", "classifier", "speed", "health", "spectrum", "convergence")
+EXPERIMENTS = (
+    *("benchmark", "sample", "ems", "train", "classifier"),
+    *("speed", "health", "spectrum", "convergence", "parity"),
+)
 
 config_flags.DEFINE_config_file(
     "config",

@@ -11,7 +11,7 @@ in which basis, see experiments/spectrum.py. Takes some seconds.
 Variant `smoke`: fewer variances and one number of evaluations.
 """
 
-from configs import default
+from configs import convergence, default
 
 
 def get_config(variant: str = ""):
@@ -22,11 +22,7 @@ def get_config(variant: str = ""):
     c.nfe = (5, 6, 8, 10)
     c.reference = "assets/fashion_mnist/reference.npz"
     c.benchmark.solvers = (
-        ("DDIM", {"name": "ddim"}),
-        ("DPM-Solver++(2M)", {"name": "dpmpp", "order": 2}),
-        ("UniPC", {"name": "unipc", "order": 3}),
-        ("iPNDM, Karras grid", {"name": "ipndm", "grid": {"name": "karras"}}),
-        ("Heun, Karras grid", {"name": "edm_heun", "grid": {"name": "karras"}}),
+        *((label, options) for label, options in convergence.SOLVERS if options["name"] != "dpm_v3"),
         ("DPM-Solver-v3 in pixels", {"name": "dpm_v3", "order": 3, "ems": "pixels"}),
         ("DPM-Solver-v3 per mode", {"name": "dpm_v3", "order": 3, "ems": "modes"}),
     )

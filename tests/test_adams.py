@@ -57,7 +57,7 @@ def test_ipndm_is_adams_bashforth_on_equal_steps(order):
 
 @pytest.mark.parametrize(("order", "off", "missing"), [(2, (0, 1e-12), 0), (3, (0.1, 1), 0), (4, (0.1, 2), 1e-4)])
 def test_published_variable_steps_are_right_up_to_order_2(order, off, missing):
-    """In units of the step: how far a weight is from Adams-Bashforth's at most, and the sum of a row's weights from 1."""
+    """In units of the step: how far weights are from Adams-Bashforth's at most, and a row's sum of weights from 1."""
     t = GRIDS["karras"](EDM(), 10)
     published = SOLVERS["ipndm"](EDM(), t, order=order, variant="variable").b / np.diff(t)[:, None]
     exact = SOLVERS["lms"](EDM(), t, order=order).b / np.diff(t)[:, None]
