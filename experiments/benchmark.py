@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from experiments import exact, plots, report, runner
+from experiments import exact, plots, plots_of_errors, report, runner
 from experiments.build import (
     build_frechet,
     build_indices,
@@ -109,7 +109,7 @@ def errors(samples, reference) -> dict:
 def write(workdir: Path, rows, samples, shown: int) -> None:
     report.write_csv(workdir / "results.csv", rows)
     report.write_json(workdir / "results.json", {"rows": rows, "note": report.legend(rows)})
-    plots.plot_errors(workdir / "error.png", rows)
+    plots_of_errors.plot_errors(workdir / "error.png", rows)
     pictures = samples[REFERENCE].ndim == 4
     stored = {key: to_uint8(value) if pictures else value.astype(np.float32) for key, value in samples.items()}
     panels, limit = {}, shown if pictures else None

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from experiments import exact, official, plots, report, runner
+from experiments import exact, official, plots_of_errors, report, runner
 from experiments.benchmark import errors
 from experiments.build import (
     ConfigError,
@@ -67,7 +67,7 @@ def run(config, workdir) -> list[dict]:
     if config.oracle:
         print(comparison(rows))
         return rows
-    plots.plot_convergence(workdir / "convergence.png", rows)
+    plots_of_errors.plot_convergence(workdir / "convergence.png", rows)
     for name in cases:
         mine = [row for row in rows if row["schedule"] == name]
         for column, title in (("rmse", "RMSE"), ("rmse_median", "median RMSE over samples")):

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from experiments import metrics, plots, report
+from experiments import metrics, plots_of_errors, report
 from experiments.build import (
     ConfigError,
     build_nfes,
@@ -125,4 +125,4 @@ def write(workdir: Path, curves, rows, eigenvalues) -> None:
     report.write_csv(workdir / "results.csv", lines, COLUMNS)
     found = {"rows": rows, "note": NOTE + NOTE_DATA, "eigenvalues": eigenvalues.tolist(), "curves": stored}
     report.write_json(workdir / "results.json", found)
-    plots.plot_spectrum(workdir / "spectrum.png", curves, eigenvalues)
+    plots_of_errors.plot_spectrum(workdir / "spectrum.png", curves, eigenvalues)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib import image
 
-from experiments import plots, report
+from experiments import plots, plots_of_errors, report
 
 ROWS = [
     {
@@ -103,7 +103,7 @@ def test_pictures_are_written_whole(tmp_path):
     panel = [("reference", pictures(4)), ("DDIM", pictures(4, 1))]
     plots.plot_grid(tmp_path / "grid.png", {"5 evaluations": panel, "6 evaluations": panel, "8 evaluations": panel})
     plots.plot_samples(tmp_path / "samples.png", pictures(10))
-    plots.plot_errors(tmp_path / "error.png", ROWS)
+    plots_of_errors.plot_errors(tmp_path / "error.png", ROWS)
     points = np.random.default_rng(0).normal(size=(20, 2))
     plots.plot_scatter(tmp_path / "scatter.png", {"5 evaluations": [("reference", points), ("DDIM", points)]})
     curves = np.random.default_rng(0).normal(size=(3, 4, 2, 2, 1))
