@@ -3,26 +3,47 @@
 import jax
 import jax.numpy as jnp
 
+from models.check import check_model
 from models.checkpoint import load_params, save_params
 from models.precondition import denoise
 from models.unet import UNet
-from models.wrappers import bind, guided
+from models.wrappers import (
+    TIME_UNITS,
+    as_prediction,
+    bind,
+    classifier_guidance,
+    dynamic_threshold,
+    guided,
+    in_basis,
+    mean_only,
+    static_threshold,
+    time_units,
+)
 
 NETWORKS = {"unet": UNet}
 DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}  # None: the precision of the parameters
 
 __all__ = [
     "NETWORKS",
+    "TIME_UNITS",
     "UNet",
+    "as_prediction",
     "bind",
     "build",
+    "check_model",
+    "classifier_guidance",
     "denoise",
     "denoisers",
+    "dynamic_threshold",
     "guided",
+    "in_basis",
     "init",
     "load",
     "load_params",
+    "mean_only",
     "save_params",
+    "static_threshold",
+    "time_units",
 ]
 
 
