@@ -50,6 +50,8 @@ def test_ipndm_is_adams_bashforth_on_equal_steps(order):
     lms, equal = SOLVERS["lms"](EDM(), t, order=order), SOLVERS["ipndm"](EDM(), t, order=order)
     same(equal, lms, 1e-12 * 80)
     published = SOLVERS["ipndm"](EDM(), t, order=order, variant="variable")
+    plms = SOLVERS["plms"](EDM(), t, order=order).b  # its second row is the second half of the first step
+    np.testing.assert_allclose(plms[order + 1 :, :order], lms.b[order:], rtol=0, atol=1e-12 * 80)
     if order == 4:  # the published last term is 2/24 of the third difference more
         published.b[3:] -= -8 * 2 / 24 * np.array([1, -3, 3, -1])
     same(published, lms, 1e-12 * 80)

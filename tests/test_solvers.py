@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.integrate import quad, solve_ivp
+from scipy.integrate import cumulative_trapezoid, quad, solve_ivp
 
 from solvers import SOLVERS, pad, sample
 from solvers.ems_file import EMS
@@ -183,6 +183,36 @@ def test_degenerate_v3_is_its_relatives(order, other):
         errors.append(np.abs(table.b[rows] + wanted.b[rows]).max())
         np.testing.assert_allclose(table.a, wanted.a, rtol=1e-12)
     assert errors[0] < 5e-3 and abs(errors[0] / errors[1] - 4) < 0.1
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+def test_order_conditions_of_v3(schedule, order):
+    """With any statistics, a row of order p is exact where g is a polynomial of degree below p; integrals by scipy's
+    trapezoids on the nodes of the statistics and the sampling times together, as the method has them."""
+    t = grid_of(schedule, 6)
+    at = schedule.lam(t)
+    nodes = np.linspace(at[0], at[-1], 40)
+    l, s, b = 0.5 + 0.4 * np.tanh(-nodes), 0.3 * np.sin(nodes), 0.2 * np.cos(2 * nodes)
+    table = SOLVERS["dpm_v3"](
+        schedule, t, ems=EMS(nodes, l, s, b, {}), order=order, corrector=False, lower_order_final=False
+    )
+    lam = np.union1d(nodes, at)
+    integral = partial(cumulative_trapezoid, x=lam, initial=0)
+    l, s, b = (np.interp(lam, nodes, x) for x in (l, s, b))
+    alpha = schedule.alpha(t)
+    for n in range(order - 1, 6):
+        known, now, end = (np.searchsorted(lam, at[i]) for i in (n - np.arange(order), n, n + 1))
+        L, S = (integral(x) - integral(x)[now] for x in (l, s))
+        B = integral(np.exp(-S) * b)
+        B -= B[now]
+        for j in range(order):
+            g = ((lam - lam[now]) / (lam[end] - lam[now])) ** j
+            step = integral(np.exp(L + S) * (g + B))
+            exact = -alpha[n + 1] * np.exp(-L[end]) * (step[end] - step[now])
+            f = (np.exp(S) * (g + B))[known]
+            scale = np.abs(table.b[n, :order] * f).max() + abs(exact)
+            np.testing.assert_allclose(table.b[n, :order] @ f + table.c[n], exact, rtol=0, atol=1e-12 * scale)
 
 
 def gaussian_ems(schedule, mean, variance, nodes):
