@@ -4,8 +4,8 @@
 
 The model is the closed-form denoiser, the exact solution an adaptive Runge-Kutta integration with relative tolerance
 1e-11, so all error is the solver's. A solver of order p falls with slope -p; with `lower_order_final` the last step is
-of order 1, whose error falls with its square only. Heun's method has even numbers of evaluations only: with an odd one
-it goes on to sigma = 0. Takes about a minute of computing time.
+of order 1, whose error falls with its square only. Heun's method spends an odd evaluation on a step to sigma = 0; it is
+compared at t_end all the same, where its error is far above sigma. Takes about a minute of computing time.
 
 `--config.oracle=DIR` runs the methods of a directory of official numbers instead, and compares.
 

@@ -202,15 +202,15 @@ def test_scan_loop_and_number_of_devices_agree():
 
 
 def test_muon_makes_the_updates_of_matrices_orthogonal():
-    """Its first update of a kernel [inputs, outputs] has equal singular values, of the size that Adam's would have."""
+    """Its first update of a kernel [inputs, outputs] has nearly equal singular values, whatever the gradient's."""
     update, state, images, labels, mesh = small_update(1, "muon")
     before = jax.tree.map(np.array, state.params)  # the update donates the state
     state, *_ = updates.make_chunk(update, mesh, False)(state, images[:2], labels[:2])  # the first has rate 0
-    singular = np.linalg.svd(np.asarray(state.params["Dense_0"]["kernel"]) - before["Dense_0"]["kernel"])[1]
-    # five Newton-Schulz steps bring every singular value into 0.7 to 1.2 (Jordan et al. 2024)
-    assert singular.max() / singular.min() < 1.2 / 0.6
-    rms = np.sqrt(np.square(singular).sum() / 16)
-    assert 0.1e-3 < rms < 0.3e-3
+    change = np.asarray(state.params["Dense_1"]["kernel"]) - before["Dense_1"]["kernel"]
+    assert change.shape == (2, 8)
+    singular = np.linalg.svd(change)[1] / (1e-3 * 0.2 * np.sqrt(8))  # rate, consistent_rms, the larger side
+    # five Newton-Schulz steps bring every singular value into 0.68 to 1.13 (Jordan et al. 2024)
+    assert np.all((0.65 < singular) & (singular < 1.15)), singular
 
 
 def test_one_collective_per_step():
