@@ -22,9 +22,8 @@ def build_table(config, options: Mapping, nfe: int, prediction: str, ems=None) -
     """
     options = dict(options)
     options.update(options.pop("at_nfe", {}).get(nfe, {}))
-    name, own_grid, denoise = (
-        options.pop(key, other) for key, other in (("name", None), ("grid", {}), ("denoise_to_zero", False))
-    )
+    name, own_grid = options.pop("name"), options.pop("grid", {})
+    denoise = options.pop("denoise_to_zero", False)
     builder = choose(SOLVERS, name, "solver")
     for key in own_grid:
         check_known(("name", "rho", "times", "snap_to"), key, f"key of the grid of {name}")
