@@ -7,7 +7,7 @@ assets/fashion_mnist/provenance.json), the model's EMS, the feature network and 
 embedded. All solvers run from sigma = 80 to 0.002 from the same noise; the reference is UniPC of order 3 with
 `benchmark.reference_nfe` evaluations. DPM-Solver-v3 is of order 3 with pseudo derivatives in predictor and corrector:
 of six combinations of its options, on 256 samples, the one with the least RMSE and median RMSE at every budget (at 10:
-0.0389 and 0.0271 beside 0.0450 and 0.0340 of its paper's settings for EDM, which depend on the budget).
+0.0438 and 0.0293 beside 0.0484 and 0.0345 of its paper's settings for EDM, which depend on the budget).
 
 `frechet` is the Fréchet distance in the features of a small classifier of this data set: not the Inception FID.
 
