@@ -9,7 +9,7 @@ convergence.png, results.csv, results.json; prints a table per schedule with the
 
 `oracle=DIR`, a directory as official.py describes it, with convergence.json: tables[SCHEDULE_MODEL][METHOD][nfe] =
 [RMSE, median RMSE over samples]. The mixture, the noise and the methods are then those of the directory, and every
-error is printed beside the one that the official code had; nothing is drawn.
+error is printed beside the one that the official code had, and those of OFFICIAL_SHOWN are drawn with it.
 """
 
 import json
@@ -43,6 +43,11 @@ OFFICIAL = ("rmse_lower", "official_rmse", "rmse_off", "official_median", "media
 # What convergence.json was made with: the grid of each schedule, unless a method's name ends in @edmskip; the noise.
 OFFICIAL_SKIPS = {"edm": "logSNR", "vp_sd": "time_uniform"}
 OFFICIAL_SEED, OFFICIAL_COUNT = 2024, 64
+OFFICIAL_SHOWN = (
+    *("dpmpp_1m", "dpmpp_2m", "dpmpp_3m", "dpmpp_2s", "dpmpp_3s", "dpm_2m", "dpm_3m", "dpm_3s"),
+    *("unipc_bh1_o3", "unipc_bh2_o2", "unipc_bh2_o3", "unipc_vary_coeff_o3", "deis_tab3", "deis_rho3", "ipndm4"),
+    *("ipndm_v4", "ds_heun", "v3_o3", "v3_o2_cp", "v3_o3_c"),
+)
 
 
 class Case(NamedTuple):
@@ -65,6 +70,9 @@ def run(config, workdir) -> list[dict]:
     report.write_csv(workdir / "results.csv", rows, COLUMNS + OFFICIAL * bool(config.oracle))
     report.write_json(workdir / "results.json", {"rows": rows})
     if config.oracle:
+        shown = [row for row in rows if row["solver"] in OFFICIAL_SHOWN]
+        if shown:
+            plots_of_errors.plot_convergence(workdir / "convergence.png", shown)
         print(comparison(rows))
         return rows
     plots_of_errors.plot_convergence(workdir / "convergence.png", rows)

@@ -106,7 +106,9 @@ def gaussian_rows(network, moments, images, seed) -> list[dict]:
 
 
 def explained(value, approximation) -> float:
-    return float(1 - ((value - approximation) ** 2).sum() / (value**2).sum())
+    """1 - |value - approximation|^2 / |value|^2; -inf where value is zero, the score of a network that returns x."""
+    with np.errstate(divide="ignore"):
+        return float(1 - ((value - approximation) ** 2).sum() / (value**2).sum())
 
 
 def rms(value) -> float:

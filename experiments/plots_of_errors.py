@@ -54,7 +54,8 @@ def plot_spectrum(path, curves, eigenvalues=()):
 
 
 def plot_convergence(path, rows):
-    """Median RMSE against nfe, both logarithmic, a panel per schedule: order p falls with slope -p."""
+    """Median RMSE against nfe, both logarithmic, a panel per schedule: order p falls with slope -p. Rings are
+    official numbers, where rows have them."""
     schedules, solvers = (list(dict.fromkeys(row[key] for row in rows)) for key in ("schedule", "solver"))
     figure, axes = _panels(len(schedules), len(solvers))
     for axis, schedule in zip(axes, schedules):
@@ -62,6 +63,9 @@ def plot_convergence(path, rows):
         for number, solver in enumerate(solvers):
             points = sorted((row["nfe"], row["rmse_median"]) for row in mine if row["solver"] == solver)
             axis.loglog(*zip(*points), label=solver, **_style(number))
+        official = [(row["nfe"], row["official_median"]) for row in mine if row.get("official_median")]
+        if official:
+            axis.loglog(*zip(*official), "o", mfc="none", mec="k", ms=7, mew=0.7, label="official code")
         nfe = np.array(sorted({row["nfe"] for row in mine}), float)
         top = np.median([row["rmse_median"] for row in mine if row["nfe"] == nfe[0]])
         for order in (1, 2, 3):
@@ -69,7 +73,7 @@ def plot_convergence(path, rows):
             axis.annotate(f"slope {order}", (nfe[-1], top * (nfe[-1] / nfe[0]) ** -order), fontsize=8, color="0.4")
         axis.set_xticks(nfe, [f"{n:.0f}" for n in nfe])
         axis.minorticks_off()
-        axis.set_xlim(0.9 * nfe[0], 1.9 * nfe[-1])
+        axis.set_xlim(0.9 * nfe[0], 1.5 * nfe[-1])
         axis.set_title(schedule, fontsize=10)
         axis.set_xlabel("network evaluations")
         axis.set_ylabel("median RMSE to the exact solution")
