@@ -66,7 +66,6 @@ def ipndm(schedule, grid, prediction="eps", order=4, variant="equal") -> Table:
     return _adams(schedule, grid, prediction, order, _ipndm_v, consistent=False)
 
 
-@leaves_pure_noise
 def lms(schedule, grid, prediction="eps", order=4) -> Table:
     """Linear multistep (k-diffusion's `lms`) = DEIS rhoAB = variable-step Adams-Bashforth in rho, orders 1 to 4."""
     return deis(schedule, grid, prediction, order, "rhoab")

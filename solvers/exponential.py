@@ -19,6 +19,8 @@ from solvers.grid import check_times
 from solvers.prediction import convert
 from solvers.table import Table, check, fuse
 
+HALF_W0 = {2: lambda w, _: [w[0], w[0] / 2]}  # a rule of `multistep`: what published methods have for w_1 at two nodes
+
 
 class Nodes(NamedTuple):
     """The grid, and the schedule on it; all float64 [N + 1]."""
@@ -33,6 +35,16 @@ def nodes(schedule, grid) -> Nodes:
     """The checked grid with alpha, sigma, lam."""
     t = check_times(grid)
     return Nodes(t, schedule.alpha(t), schedule.sigma(t), schedule.lam(t))
+
+
+def cut(at: Nodes, index) -> Nodes:
+    """Some of the nodes."""
+    return Nodes(*(column[index] for column in at))
+
+
+def steps_of(at: Nodes) -> tuple[Nodes, Nodes]:
+    """Where the N steps start, and where they end."""
+    return cut(at, slice(None, -1)), cut(at, slice(1, None))
 
 
 def orders(count, order, lower_order_final, most=3):
@@ -111,10 +123,10 @@ def phi(z, k):
     return value
 
 
-def eps_or_x0_table(schedule, at, prediction, form, a, b, consistent=True) -> Table:
-    """The checked table whose history holds `form`, from a [N] and b [N, K]; `consistent`: exact on a point mass."""
+def eps_or_x0_table(schedule, at, prediction, form, a, b, consistent=True, s=None) -> Table:
+    """The checked table whose history holds `form`, from a, b, s of a Table; `consistent`: exact on a point mass."""
     p, q = convert(at.alpha[:-1], at.sigma[:-1], prediction, form)
-    table = Table(at.t[:-1], p, q, a, b, np.zeros(len(a)))
+    table = Table(at.t[:-1], p, q, a, b, np.zeros(len(a)), s)
     return check(table, schedule, at.t[-1], prediction) if consistent else check(table)
 
 

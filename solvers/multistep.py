@@ -8,7 +8,7 @@ from functools import wraps
 
 import numpy as np
 
-from solvers.exponential import check_choice, multistep, weights
+from solvers.exponential import HALF_W0, check_choice, multistep, weights
 from solvers.grid import check_times
 from solvers.prediction import convert
 from solvers.table import Table, check, concat
@@ -65,7 +65,7 @@ def dpmpp(schedule, grid, prediction="eps", order=3, variant="dpmsolver", lower_
 
 def _dpm_rules(who, variant):
     check_choice(who, "variant", variant, ("dpmsolver", "taylor", "exact"))
-    half_w0 = {2: lambda w, _: [w[0], w[0] / 2]} if variant == "dpmsolver" else {}
+    half_w0 = HALF_W0 if variant == "dpmsolver" else {}
     return half_w0 if variant == "exact" else half_w0 | {3: lambda w, _: [w[0], w[1], w[2] / 2]}
 
 
@@ -91,8 +91,7 @@ def unipc(
     """
     check_choice("unipc", "variant", variant, ("bh1", "bh2", "vary_coeff", "exact"))
     check_choice("unipc", "form", form, ("x0", "eps"))
-    published = {"bh1": lambda w, linear: [w[0], linear / 2], "bh2": lambda w, _: [w[0], w[0] / 2]}
-    rules = {2: published[variant]} if variant in published else {}
+    rules = {"bh1": {2: lambda w, linear: [w[0], linear / 2]}, "bh2": HALF_W0}.get(variant, {})
     correct = None if not corrector else _vary_coeff if variant == "vary_coeff" else weights
     return multistep(schedule, grid, prediction, form, order, lower_order_final, rules, correct, half)
 

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from solvers.exponential import Nodes, check_choice, interval, nodes, weights
+from solvers.exponential import HALF_W0, Nodes, check_choice, cut, interval, nodes, steps_of, weights
 from solvers.grid import GRIDS
 from solvers.prediction import convert
 from solvers.table import Table, check
@@ -95,7 +95,7 @@ def heun(schedule, grid, prediction="eps", coordinates="sigma") -> Table:
     if coordinates == "sigma":
         return edm_heun(schedule, grid, prediction)
     at = nodes(schedule, grid)
-    start, end = _cut(at, slice(None, -1)), _cut(at, slice(1, None))
+    start, end = steps_of(at)
     keep, at, a, b = _heun_rows(start, end, np.ones_like(start.t), end.t - start.t)
     # one-sided derivatives, from inside the step: a piecewise schedule (VPDiscrete) may have its kinks on the grid
     inside = np.stack([start.t, end.t], axis=1) + 2.0**-40 * (end.t - start.t)[:, None] * np.array([1.0, -1.0])
@@ -113,7 +113,7 @@ def edm_heun(schedule, grid, prediction="eps") -> Table:
     grid thus adds one evaluation: EDM's own grid, and the odd budgets of DPM-Solver-v3's Heun.
     """
     at = nodes(schedule, grid)
-    table, _ = heun_steps(_cut(at, slice(None, -1)), _cut(at, slice(1, None)), prediction)
+    table, _ = heun_steps(*steps_of(at), prediction)
     return check(table, schedule, at.t[-1], prediction)
 
 
@@ -134,11 +134,6 @@ def _heun_rows(start, end, scale, h):
     b = np.array([[1.0, 0.0], [0.5, 0.5]])
     steps = [(np.full(k, a), dt * b[:k, :k]) for a, dt, k in zip(scale, h, keep.sum(axis=1))]
     return keep, at, *_rows(steps)
-
-
-def _cut(at: Nodes, index) -> Nodes:
-    """Some of the nodes."""
-    return Nodes(*(column[index] for column in at))
 
 
 def _rows(steps):
@@ -176,8 +171,8 @@ def _stages(at, form, variant):
     a, b = np.zeros(p), np.zeros((p, p))
     for j in range(1, p + 1):
         known = [0, p - 1] if variant == "dpmsolver" and 1 < j == p else list(range(j))
-        rules = {2: lambda w, _: [w[0], w[0] / 2]} if variant == "dpmsolver" and j == p == 2 else {}
-        a[j - 1], w, linear = interval(_cut(at, [0, j]), 0, len(known), form)
+        rules = HALF_W0 if variant == "dpmsolver" and j == p == 2 else {}
+        a[j - 1], w, linear = interval(cut(at, [0, j]), 0, len(known), form)
         # a node's relative position in lam; only the step's start is known to the first stage, of any h
         ratio = (at.lam[known] - at.lam[0]) / (at.lam[j] - at.lam[0]) if j > 1 else np.zeros(1)
         b[j - 1, known] = weights(ratio, w, linear, rules)

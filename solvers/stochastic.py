@@ -15,8 +15,7 @@ A table that adds no noise at all is deterministic, s = None, and needs no key.
 
 import numpy as np
 
-from solvers.exponential import Nodes, check_choice, nodes
-from solvers.prediction import convert
+from solvers.exponential import Nodes, check_choice, eps_or_x0_table, nodes, steps_of
 from solvers.singlestep import heun_steps
 from solvers.table import Table, check
 
@@ -38,7 +37,7 @@ def ddpm(schedule, grid, prediction="eps", eta=1.0, variance="small") -> Table:
     a, b, s = _ancestral(at, eta)
     if variance == "large":
         s = np.where(at.sigma[1:] > 0, at.sigma[:-1] * np.sqrt(-np.expm1(-2 * np.diff(at.lam))), 0.0)
-    return _x0_table(at, prediction, a, b[:, None], s)
+    return eps_or_x0_table(schedule, at, prediction, "x0", a, b[:, None], consistent=False, s=_noise(s))
 
 
 def sde_dpmpp_2m(schedule, grid, prediction="eps", order=2) -> Table:
@@ -59,7 +58,7 @@ def sde_dpmpp_2m(schedule, grid, prediction="eps", order=2) -> Table:
         finite = np.isfinite(now) & np.isfinite(before)
         half = w[1:] * np.divide(now, 2 * before, out=np.zeros_like(now), where=finite)
         b[1:] += np.stack([half, -half], axis=1)
-    return _x0_table(at, prediction, a, b, s)
+    return eps_or_x0_table(schedule, at, prediction, "x0", a, b, consistent=False, s=_noise(s))
 
 
 def edm_stochastic(schedule, grid, prediction="eps", s_churn=0.0, s_min=0.0, s_max=np.inf, s_noise=1.0) -> Table:
@@ -76,7 +75,7 @@ def edm_stochastic(schedule, grid, prediction="eps", s_churn=0.0, s_min=0.0, s_m
             f"got {s_churn}, {s_noise}, {s_min}, {s_max}"
         )
     at = nodes(schedule, grid)
-    start, end = Nodes(*(column[:-1] for column in at)), Nodes(*(column[1:] for column in at))
+    start, end = steps_of(at)
     with np.errstate(divide="ignore"):
         ratio = start.sigma / start.alpha
     gamma = np.where((s_min <= ratio) & (ratio <= s_max), min(s_churn / len(ratio), np.sqrt(2) - 1), 0.0)
@@ -105,11 +104,6 @@ def _ancestral(at: Nodes, eta):
     one_minus_g = eta**2 * gone / (1 + g)
     a = g * at.sigma[1:] / at.sigma[:-1]
     return a, at.alpha[1:] * (decay * one_minus_g - np.expm1(-h)), eta * at.sigma[1:] * np.sqrt(gone)
-
-
-def _x0_table(at, prediction, a, b, s):
-    p, q = convert(at.alpha[:-1], at.sigma[:-1], prediction, "x0")
-    return check(Table(at.t[:-1], p, q, a, b, np.zeros_like(a), _noise(s)))
 
 
 def _noise(s):
