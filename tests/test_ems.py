@@ -1,12 +1,11 @@
-"""EMS: against brute force on the same points, against closed forms, their files."""
+"""EMS: against brute force on the same points, and against closed forms."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from solvers.ems import EMS, check_ems, estimate, load_ems, save_ems
-from solvers.ems_file import interpolate
+from solvers.ems import estimate
 from solvers.prediction import PREDICTIONS
 from solvers.schedule import EDM, VP, Flow, VPCosine
 
@@ -125,63 +124,3 @@ def test_progress_and_a_network_that_fails():
         estimate(lambda x, t: x, EDM(), data, LAM[::-1], jax.random.key(0), "x0")
     with pytest.raises(ValueError, match="at least 2 data points"):
         estimate(lambda x, t: x, EDM(), data[:1], LAM, jax.random.key(0), "x0")
-
-
-def some_ems():
-    rng = np.random.default_rng(0)
-    return EMS(LAM, *rng.normal(size=(3, len(LAM), 2, 3)).astype(np.float32).astype(np.float64), {"schedule": "EDM()"})
-
-
-def test_files_keep_everything(tmp_path):
-    ems, path = some_ems(), tmp_path / "a" / "ems.npz"
-    save_ems(path, ems)
-    for x, y in zip(load_ems(path), ems, strict=True):
-        np.testing.assert_array_equal(x, y)
-    assert [p.name for p in path.parent.iterdir()] == ["ems.npz"]
-
-
-def test_unfit_files_are_refused(tmp_path):
-    path = tmp_path / "ems.npz"
-    with pytest.raises(ValueError, match=r"no EMS file at .*experiment=ems"):
-        load_ems(path)
-    save_ems(path, some_ems())
-    whole = path.read_bytes()
-    for broken in (whole[: len(whole) // 2], b"", b"not a zip file at all", whole[:-30] + b"x" * 30):
-        path.write_bytes(broken)
-        with pytest.raises(ValueError, match="not a whole EMS file"):
-            load_ems(path)
-    np.savez(path, lam=LAM, l=LAM, meta="{}")
-    with pytest.raises(ValueError, match="not a whole EMS file"):
-        load_ems(path)
-    for wrong in (
-        some_ems()._replace(lam=LAM[::-1]),
-        some_ems()._replace(s=np.zeros((3, 2))),
-        some_ems()._replace(b=np.full((len(LAM), 2, 3), np.nan)),
-    ):
-        save_ems(path, wrong)
-        with pytest.raises(ValueError, match="one increasing grid"):
-            load_ems(path)
-
-
-def test_pickles_are_never_executed(tmp_path):
-    path = tmp_path / "ems.npz"
-    np.savez(path, lam=np.array([print], dtype=object))
-    with pytest.raises(ValueError, match="not a whole EMS file"):
-        load_ems(path)
-
-
-def test_mismatches_are_named():
-    ems = some_ems()
-    with pytest.raises(ValueError, match=r"schedule EDM\(\), sampling uses VP"):
-        check_ems(ems, VP())
-    with pytest.raises(ValueError, match=r"shape \(2, 3\), samples are \(4, 4\)"):
-        check_ems(ems, shape=(4, 4))
-    with pytest.raises(ValueError, match="cover lam from -2.0000 to 3.0000"):
-        check_ems(ems, lam=[-3, 1])
-    assert check_ems(ems, EDM(), [-2, 3], (2, 3)) is ems
-
-
-def test_lookup_is_linear_in_lam():
-    values = np.stack([LAM, 2 * LAM + 1], axis=1)
-    lam = np.array([-2.0, -1.97, 0.3, 3.0])
-    np.testing.assert_allclose(interpolate(lam, LAM, values), np.stack([lam, 2 * lam + 1], axis=1), rtol=1e-12)

@@ -1,0 +1,47 @@
+"""Arrays in .npz files that are whole or absent: written under a temporary name, then renamed."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+
+def write(path, arrays: dict) -> None:
+    """Writes `arrays` {name: array} to `path`, compressed; a file of that name is always whole, as it was or as it is.
+
+    The bytes are on the disk before the file gets its name: neither a kill nor a power cut leaves a part of it (at
+    most a hidden .tmp file beside it). An OSError (a full disk, say) names the file and leaves nothing behind.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez_compressed(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException as error:
+        Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            cause = f"{error.strerror or error}: nothing was written, make room or choose another place"
+            raise OSError(error.errno, cause, str(path)) from error
+        raise
+
+
+def read(path, names) -> dict:
+    """The arrays `names` of the file, {name: array}. FileNotFoundError without one, ValueError for all else.
+
+    Each array has a checksum of its own, and pickles are never executed.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in names}
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # damaged bytes raise whatever zipfile, zlib and numpy's parser stumble over
+        raise ValueError(
+            f"{path} is not a whole .npz file with {', '.join(names)} ({error}): copy it again, or make it again"
+        ) from error
