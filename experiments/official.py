@@ -162,7 +162,7 @@ def _unipc(case, args):
 def _v3(case, args):
     flags = {"corrector": "corr", "predictor_pseudo": "pp", "corrector_pseudo": "cp", "degenerate": "deg"}
     options = {option: args.get(flag, False) for option, flag in flags.items()}
-    options |= {"order": args["order"], "half": "code" if args.get("half") else None}
+    options |= {"order": args["order"], "half": "code" if args.get("half") else None, "published": True}
     return "dpm_v3", options | {"lower_order_final": args.get("lof", True)}, _grid(case, case.nfe)
 
 

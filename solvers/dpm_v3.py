@@ -12,8 +12,9 @@ a table whose history stores f: the correction of x leaves f where it was, and (
 
 import numpy as np
 
-from solvers.ems_file import EMS, check_ems, interpolate
-from solvers.exponential import Nodes, corrected_rows, nodes, orders
+from solvers.ems_file import EMS, check_ems
+from solvers.exponential import check_choice, corrected_rows, nodes, orders
+from solvers.integrals import INTERPOLANTS, integrate
 from solvers.prediction import convert
 from solvers.table import Table, check, fuse
 
@@ -30,81 +31,63 @@ def dpm_v3(
     corrector_pseudo=False,
     lower_order_final=True,
     degenerate=False,
+    interpolation="spline",
+    published=False,
 ) -> Table:
     """DPM-Solver-v3 of orders 1 to 3, for any time grid inside the range of `ems`.
 
     `predictor_pseudo`: derivatives from nearest points only (Eqs. 15, 16). `corrector`: Algorithm 2; it uses as many
     points as the predictor, or with `corrector_pseudo` one more and pseudo derivatives; `half` "paper" or "code" uses
     it on a part of the range (`corrected_rows`). `degenerate`: l = 1, s = b = 0 in place of the statistics (data
-    prediction; App. A.2), on their grid or, with no `ems`, on 1200 intervals.
+    prediction; App. A.2).
 
-    EMS are looked up at the lam of the sampling times, linearly between nodes; integrals are trapezoids on the EMS
-    nodes and the sampling times together, so that times on the nodes give the published numbers. Their error is
-    O(G^-2) with G intervals. Raises ValueError where `ems` is missing, of another schedule, or of a smaller range.
+    Between its G + 1 nodes the EMS is interpolated, "linear" or by a cubic "spline", and the interpolant integrated to
+    round-off (integrals.py): the error is that of interpolation, O(G^-2) or O(G^-4). `published`: the trapezoids of
+    the published code, O(G^-2), on the nodes and the sampling times together, so that times on the nodes give its
+    numbers; there the degenerate method has the nodes of `ems`, or 1201.
+
+    Raises ValueError where `ems` is missing, of another schedule, or of a smaller range.
     """
+    check_choice("dpm_v3", "interpolation", interpolation, INTERPOLANTS)
     at = nodes(schedule, grid)
-    ems = _degenerate(ems, at.lam) if degenerate else check_ems(ems, schedule, lam=at.lam)
-    statistics = _Statistics(ems, at)
+    ems = _degenerate(ems, at.lam, published) if degenerate else check_ems(ems, schedule, lam=at.lam)
+    steps = integrate(ems, at.lam, order + 1, interpolation, published)
     rows, shape = len(at.t) - 1, ems.l.shape[1:]
     a, c, c_corrected = np.zeros((3, rows, *shape))
     b, corrected = np.zeros((rows, order, *shape)), np.zeros((rows, order + 1, *shape))
     for n, p in enumerate(orders(rows, order, lower_order_final)):
-        count = p + int(corrector_pseudo)
-        step = statistics.step(n, oldest=n + 1 - max(p, count - 1))
-        a[n] = at.alpha[n + 1] / at.alpha[n] * step.gain
+        a[n] = at.alpha[n + 1] / at.alpha[n] * np.exp(-steps.L[n])
         points, pseudo = n - np.arange(p), predictor_pseudo
-        b[n, :p], c[n] = step.update(points, pseudo)
+        b[n, :p], c[n] = _update(at, steps, n, points, pseudo)
+        count = p + int(corrector_pseudo)
         if count > 1:  # otherwise the corrector has no more points than the predictor
             points, pseudo = np.array([n, n + 1, *range(n - 1, n + 1 - count, -1)]), corrector_pseudo
-        corrected[n, n + 1 - points], c_corrected[n] = step.update(points, pseudo)
-    p, q = _f_pair(at, statistics.l_at(at.lam[:-1]), prediction)
+        corrected[n, n + 1 - points], c_corrected[n] = _update(at, steps, n, points, pseudo)
+    p, q = _f_pair(at, steps.l, prediction)
     table = check(Table(at.t[:-1], p, q, a, b, c))
     return check(fuse(table, corrected, c_corrected, corrected_rows(at.t, half))) if corrector else table
 
 
-class _Statistics:
-    """l, s, b and the running integrals L = int l, S = int s on the EMS nodes and the sampling times together."""
-
-    def __init__(self, ems, at: Nodes):
-        self.at = at
-        self.lam = np.union1d(ems.lam, at.lam)
-        self.l, self.s, self.b = (interpolate(self.lam, ems.lam, x) for x in (ems.l, ems.s, ems.b))
-        self.L, self.S = _cumulative(self.lam, self.l), _cumulative(self.lam, self.s)
-
-    def l_at(self, lam):
-        return self.l[np.searchsorted(self.lam, lam)]
-
-    def step(self, n, oldest) -> "_Step":
-        """The integrals of (1) and (2) for the step from time n to n + 1, with points back to `oldest`."""
-        first, s, t = np.searchsorted(self.lam, self.at.lam[[oldest, n, n + 1]])
-        window, forward = slice(first, t + 1), slice(s, t + 1)
-        lam = self.lam[window]
-        S = self.S[window] - self.S[s]
-        B = _cumulative(lam, np.exp(-S) * self.b[window])
-        B -= B[s - first]
-        E = np.exp(self.L[forward] - self.L[s] + S[s - first :])
-        gain = np.exp(self.L[s] - self.L[t])
-        return _Step(self.at, n, lam, S, B, E, gain)
+def _update(at, steps, n, points, pseudo):
+    """(2): coefficients [k, *D] of f at the grid indices `points` [k], s = n first, and the constant [*D]."""
+    h = at.lam[n + 1] - at.lam[n]
+    scale = -at.alpha[n + 1] * np.exp(-steps.L[n])
+    of_derivatives = _derivatives((at.lam[points] - at.lam[n]) / h, pseudo)
+    of_g = scale * np.tensordot(of_derivatives.T, steps.w[n, : len(points)], 1)
+    S, B = _seen_from(n, points, steps)
+    return of_g * np.exp(-S), scale * steps.C[n] - (of_g * B).sum(axis=0)
 
 
-class _Step:
-    """One step of (2): S and B on the window `lam` [M, *D], E on its part from s to t, gain = A."""
-
-    def __init__(self, at, n, lam, S, B, E, gain):
-        self.at, self.n, self.lam, self.S, self.B, self.E, self.gain = at, n, lam, S, B, E, gain
-
-    def update(self, points, pseudo):
-        """Coefficients of f at the grid indices `points` [k], s = n first, and the constant: [k, *D], [*D]."""
-        at, n = self.at, self.n
-        h = at.lam[n + 1] - at.lam[n]
-        forward = self.lam[-len(self.E) :]
-        ratio = (forward - at.lam[n]).reshape((-1,) + (1,) * (self.E.ndim - 1)) / h
-        w = np.stack([_integral(forward, self.E * ratio**k) for k in range(len(points))])
-        scale = -at.alpha[n + 1] * self.gain
-        of_g = scale * np.einsum("kj,k...->j...", _derivatives((at.lam[points] - at.lam[n]) / h, pseudo), w)
-        where = np.searchsorted(self.lam, at.lam[points])
-        constant = scale * _integral(forward, self.E * self.B[-len(self.E) :])
-        return of_g * np.exp(-self.S[where]), constant - (of_g * self.B[where]).sum(axis=0)
+def _seen_from(n, points, steps):
+    """S = int_s s and B of (1) [k, *D] at the grid indices `points`, with s the time n."""
+    S, B = np.zeros((2, len(points), *steps.S.shape[1:]))
+    for k, point in enumerate(points):
+        if point > n:
+            S[k], B[k] = steps.S[n], steps.B[n]
+        for j in range(n - 1, point - 1, -1):  # back over step j, whose own B is seen from its start
+            S[k] -= steps.S[j]
+            B[k] -= np.exp(-S[k]) * steps.B[j]
+    return S, B
 
 
 def _derivatives(ratio, pseudo):
@@ -127,17 +110,9 @@ def _f_pair(at, l, prediction):
     return (sigma * u.reshape(column) - l) / alpha, at.sigma[:-1] * v / at.alpha[:-1]
 
 
-def _degenerate(ems, lam):
-    lam = np.linspace(lam[0], lam[-1], 1201) if ems is None else ems.lam
-    zero = np.zeros(len(lam))
-    return EMS(lam, zero + 1, zero, zero, {})
-
-
-def _integral(lam, y):
-    return np.trapezoid(y, lam, axis=0)
-
-
-def _cumulative(lam, y):
-    """Running trapezoid of y [M, *D] along lam [M], 0 at the first node."""
-    cells = 0.5 * np.diff(lam).reshape((-1,) + (1,) * (y.ndim - 1)) * (y[1:] + y[:-1])
-    return np.concatenate([np.zeros_like(y[:1]), np.cumsum(cells, axis=0)])
+def _degenerate(ems, lam, published):
+    """As statistics; constants need no nodes but the ends, and the trapezoid's own."""
+    count = 1201 if published else 2
+    lam = ems.lam if published and ems is not None else np.linspace(lam[0], lam[-1], count)
+    one = np.ones(len(lam))
+    return EMS(lam, one, 0 * one, 0 * one, {})

@@ -82,7 +82,7 @@ def compare_v3(case, times, ems, **fixed):
     def expected(eps_model, schedule, times, x, **chosen):
         return reference_v3.v3(eps_model, schedule, times, x, ems.lam, l, s, b, **chosen)
 
-    compare("dpm_v3", case, times, combinations, expected, ems=ems, **fixed)
+    compare("dpm_v3", case, times, combinations, expected, ems=ems, published=True, **fixed)
 
 
 def grid_of(case, nfe):

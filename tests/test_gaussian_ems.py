@@ -7,7 +7,7 @@ import pytest
 
 from gaussian import Mixture, denoiser, from_covariances, gaussian_ems
 from solvers import SOLVERS, sample
-from solvers.grid import GRIDS
+from solvers.grid import GRIDS, snap_to
 from tests.test_gaussian import DIM, SCHEDULES, SHAPE, low_rank, one_gaussian, posterior_mean
 
 
@@ -80,24 +80,76 @@ def test_ems_of_a_diagonal_gaussian():
     np.testing.assert_allclose(found.b, -slope * gaussian.means.reshape(SHAPE), atol=1e-7)
 
 
+def exact_flow(schedule, ends, mean, variances, y):
+    """y at ends[0] carried to ends[1] by the diffusion ODE of N(mean, diag(variances))."""
+    alpha, sigma = schedule.alpha(ends), schedule.sigma(ends)
+    start, end = (np.sqrt(alpha[i] ** 2 * variances + sigma[i] ** 2) for i in (0, 1))
+    return alpha[1] * mean + end / start * (y - alpha[0] * mean)
+
+
+def v3_errors(schedule, times, options, model, gaussian, y, exact):
+    """Largest errors of first-order v3 with the closed-form EMS of `gaussian` on 120, 240 and 480 intervals."""
+    run = jax.jit(lambda table: sample(model, table, y)[0])
+    for intervals in (120, 240, 480):
+        ems = gaussian_ems(gaussian, np.linspace(*schedule.lam(times[[0, -1]]), intervals + 1))
+        table = SOLVERS["dpm_v3"](schedule, times, "x0", ems=ems, order=1, corrector=False, **options)
+        yield np.abs(run(table) - exact).max()
+
+
+# options, the error that G = 120 leaves, and the order in 1 / G
+INTEGRALS = [({"published": True}, 1e-3, 2), ({"interpolation": "linear"}, 1e-3, 2), ({}, 1e-6, 4)]
+
+
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("name", ["edm", "vp"])
 @pytest.mark.parametrize("nfe", [1, 5])
-def test_v3_is_exact_on_a_diagonal_gaussian(name, nfe):
-    """With ideal EMS the only error is that of the integrals on the EMS grid: G^-2, for any number of steps."""
+@pytest.mark.parametrize(("options", "most", "order"), INTEGRALS)
+def test_v3_is_exact_on_a_diagonal_gaussian(name, nfe, options, most, order):
+    """With ideal EMS the only error is what lies between their nodes, for any number of steps."""
     gaussian, schedule = diagonal(), SCHEDULES[name]
     times = GRIDS["lam_uniform"](schedule, nfe)
-    alpha, sigma = schedule.alpha(times[[0, -1]]), schedule.sigma(times[[0, -1]])
-    variances, mean = np.sum(gaussian.basis[0] ** 2 * gaussian.variances[0], axis=1), gaussian.means[0]
-    start, end = (np.sqrt(alpha[i] ** 2 * variances + sigma[i] ** 2) for i in (0, 1))
-    x = sigma[0] * np.random.default_rng(8).normal(size=DIM)
-    exact = (alpha[1] * mean + end / start * (x - alpha[0] * mean)).reshape(SHAPE)
+    variances = np.sum(gaussian.basis[0] ** 2 * gaussian.variances[0], axis=1)
+    y = schedule.sigma(times[0]) * np.random.default_rng(8).normal(size=DIM)
+    exact = exact_flow(schedule, times[[0, -1]], gaussian.means[0], variances, y)
     model = denoiser(gaussian, schedule)
-    run = jax.jit(lambda table, x: sample(model, table, x)[0])
-    errors = []
-    for intervals in (120, 240, 480):
-        ems = gaussian_ems(gaussian, np.linspace(*schedule.lam(times[[0, -1]]), intervals + 1))
-        table = SOLVERS["dpm_v3"](schedule, times, "x0", ems=ems, order=1)
-        errors.append(np.abs(run(table, x.reshape(SHAPE)) - exact).max())
-    assert errors[0] < 1e-3
-    np.testing.assert_allclose(np.divide(errors[:-1], errors[1:]), 4, rtol=0.05)
+    errors = list(v3_errors(schedule, times, options, model, gaussian, y.reshape(SHAPE), exact.reshape(SHAPE)))
+    # a spline's integral over the whole range is better by one order than over a part of it
+    assert errors[0] < most and np.all(np.log2(np.divide(errors[:-1], errors[1:])) > order - 0.1)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("name", ["edm", "vp"])
+@pytest.mark.parametrize(("options", "most", "order"), INTEGRALS)
+def test_one_step_is_the_flow_of_a_full_covariance_in_its_eigenbasis(name, options, most, order):
+    """y = U^T x has a diagonal covariance, the model there is U^T model(U y): teleportation as one step of v3."""
+    mean, cov = one_gaussian()
+    gaussian, schedule = from_covariances([1.0], mean[None], cov[None]), SCHEDULES[name]
+    times, basis, variances = GRIDS["lam_uniform"](schedule, 1), gaussian.basis[0], gaussian.variances[0]
+    straight = Mixture(np.ones(1), gaussian.means @ basis, np.eye(DIM)[None], variances[None], np.zeros(1), (DIM,))
+    denoise = denoiser(gaussian, schedule)
+    x = schedule.sigma(times[0]) * np.random.default_rng(9).normal(size=DIM)
+    exact = exact_flow(schedule, times, straight.means[0], variances, basis.T @ x)
+
+    def model(y, t):
+        return basis.T @ denoise((basis @ y).reshape(SHAPE), t).ravel()
+
+    errors = list(v3_errors(schedule, times, options, model, straight, basis.T @ x, exact))
+    assert errors[0] < most and np.all(np.log2(np.divide(errors[:-1], errors[1:])) > order - 0.1)
+
+
+@pytest.mark.usefixtures("x64")
+def test_times_between_nodes_are_as_good_as_on_nodes():
+    """The same grid, snapped to the nodes of the EMS and not. (Linear interpolation has its largest error between
+    nodes, and l enters f there: 1.4e-3 against 2e-4.)"""
+    gaussian, schedule, errors = diagonal(), SCHEDULES["edm"], []
+    times = GRIDS["karras"](schedule, 8)
+    lam = np.linspace(*schedule.lam(times[[0, -1]]), 121)
+    between = np.abs(schedule.lam(times[1:-1])[:, None] - lam).min(axis=1)
+    assert between.max() > 0.4 * (lam[1] - lam[0])
+    variances = np.sum(gaussian.basis[0] ** 2 * gaussian.variances[0], axis=1)
+    y = schedule.sigma(times[0]) * np.random.default_rng(8).normal(size=DIM)
+    exact = exact_flow(schedule, times[[0, -1]], gaussian.means[0], variances, y).reshape(SHAPE)
+    model, y = denoiser(gaussian, schedule), y.reshape(SHAPE)
+    for t in (times, snap_to(schedule, times, lam)):
+        errors.append(next(v3_errors(schedule, t, {}, model, gaussian, y, exact)))
+    assert max(errors) < 1e-6 and errors[0] < 3 * errors[1]

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 ALLOWED = {
     "configs": {"configs", "ml_collections"},
-    "solvers": {"solvers", "numpy", "jax"},
+    "solvers": {"solvers", "numpy", "scipy", "jax"},
     "gaussian": {"gaussian", "solvers", "numpy", "jax", "scipy", "sklearn"},
     "models": {"models", "solvers.schedule", "solvers.prediction", "numpy", "jax", "flax", "orbax"},
     "experiments": {

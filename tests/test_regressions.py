@@ -48,9 +48,7 @@ def test_one_data_point_is_followed_with_the_next_alpha(name, schedule, x64):
     t = grid_of(schedule, 5)
     table = SOLVERS[name](schedule, t, prediction="x0", **options)
     got, _ = sample(lambda x, t: jnp.asarray(x0), table, schedule.alpha(t[0]) * x0 + schedule.sigma(t[0]) * eps)
-    # v3's integrals are trapezoids on 1200 nodes: (12 / 1200)^2 / 12
-    tolerance = 1e-5 if name == "dpm_v3" else 1e-12
-    np.testing.assert_allclose(got, schedule.alpha(t[-1]) * x0 + schedule.sigma(t[-1]) * eps, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(got, schedule.alpha(t[-1]) * x0 + schedule.sigma(t[-1]) * eps, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", [name for name in GRIDS if name != "given"])
