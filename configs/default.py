@@ -78,7 +78,22 @@ def get_config() -> ConfigDict:
     c.ems.path = ""
     c.ems.nodes = 120  # G: intervals of the grid in lam
     c.ems.points = 1024  # K: points per node
-    c.ems.batch = 64
+    c.ems.rule = "auto"  # auto | noised | samples | trajectory: where the points come from
+    c.ems.basis = "pixels"  # pixels | dct | pca | channels: coordinates of statistics and solver (pca: needs reference)
+    c.ems.probes = 1  # random probes per point for the diagonal of the Jacobian; 0: the exact diagonal
+    c.ems.derivative = "differences"  # of l in lam: differences | path, exact at twice the cost
+    c.ems.error = 0.01  # standard error of l, s, b that the number of points is reported for
+    c.ems.window = placeholder(int)  # this and the next five: solvers.ems.Recipe, what becomes of the moments
+    c.ems.ridge = placeholder(float)
+    c.ems.round_off = placeholder(float)
+    c.ems.cap = placeholder(float)
+    c.ems.shrink = placeholder(float)
+    c.ems.r2 = placeholder(float)
+    c.ems.seed = 1  # of noise and probes
+    c.ems.batch = 32
+    c.ems.shard = 1024  # points of a unit of work, which is what a killed run loses at most
+    c.ems.block = 8  # noise levels of a unit
+    c.ems.accept = False  # take EMS of another network, schedule or guidance as they are
 
     c.teleport = ConfigDict()
     c.teleport.sigma = placeholder(float)
@@ -127,6 +142,11 @@ def get_config() -> ConfigDict:
 
     c.convergence = ConfigDict()  # of the solvers of `benchmark.solvers`
     c.convergence.schedules = ("edm", "vp")  # a panel each
+
+    c.distributed = ConfigDict()  # one run on several machines, for `ems`: the same command on each but for `process`
+    c.distributed.coordinator = ""  # host:port, where process 0 listens; auto: as the cluster says; empty: one process
+    c.distributed.processes = 1
+    c.distributed.process = 0  # which of them this is
 
     c.cpu_devices = 0  # simulated devices where there is no accelerator; 0: one per core, at most 8
     c.compilation_cache = ""  # a folder: compiled programs are kept there between runs

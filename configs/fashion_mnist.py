@@ -54,7 +54,7 @@ def smoke(c):
     c.benchmark.reference_nfe = 12
     c.benchmark.shown = 4
     c.sample.count, c.sample.batch, c.sample.block = 16, 8, 8
-    c.ems.nodes, c.ems.points, c.ems.batch = 8, 8, 8
+    c.ems.nodes, c.ems.points, c.ems.batch, c.ems.shard = 8, 8, 8, 4
     c.speed.batch, c.speed.repeats = 8, 3
     c.model.channels, c.model.blocks = 16, 1
     c.train.steps, c.train.batch, c.train.chunk = 4, 8, 2

@@ -70,7 +70,7 @@ def sample_all(config, network, tables) -> tuple[dict, dict]:
     indices = build_indices(config)
     fixed = {"seed": c.seed, "indices": indices, "labels": build_labels(config, network, indices)}
     fixed |= {"batch": c.batch, "mesh": mesh}
-    draw = runner.make_draw(network.make, network.shape, initial_scale(config))
+    draw = runner.make_draw(network.make, network.shape, initial_scale(config), network.basis is not None)
     params, aligned = runner.place(mesh, network.params), runner.align(tables)
     total = c.count * sum(rows for _, rows in aligned.values())
     samples, seconds = {}, {}

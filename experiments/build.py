@@ -1,4 +1,4 @@
-"""From a config to values: schedule, statistics; tables in build_table.py, networks in build_model.py. Below, nothing
+"""From a config to values: schedule, solvers; tables in build_table.py, networks in build_model.py. Below, nothing
 sees a ConfigDict.
 
 What the user asked for and cannot be built is a `ConfigError`, one sentence with the remedy.
@@ -13,7 +13,6 @@ import numpy as np
 import solvers.schedule as schedules
 from experiments.metrics import make_frechet
 from solvers import SOLVERS
-from solvers.ems_file import check_ems, load_ems
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -127,14 +126,6 @@ def build_solvers(config) -> list[tuple[str, dict]]:
     if len({label for label, _ in solvers}) < len(solvers):
         raise ConfigError(f"benchmark.solvers has two of one label: {', '.join(label for label, _ in solvers)}")
     return solvers
-
-
-def build_ems(config, shape):
-    """The EMS of `config.ems.path`, or None without one; of another shape than the model's, a ConfigError."""
-    if not config.ems.path:
-        return None
-    with config_errors():
-        return check_ems(load_ems(find(config.ems.path)), build_schedule(config), shape=shape)
 
 
 def build_frechet(config):

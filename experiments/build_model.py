@@ -9,6 +9,7 @@ import numpy as np
 import gaussian
 import models
 import solvers.schedule as schedules
+from experiments.bases import turn
 from experiments.build import ConfigError, build_schedule, choose, config_errors, find
 from experiments.data import SHAPES
 
@@ -16,7 +17,8 @@ from experiments.data import SHAPES
 class Network(NamedTuple):
     """`make(params, label) -> model(x, t)` of one sample [*shape]; params are arguments of jit, never constants.
 
-    label: an integer, `classes` for "no label". `prediction`: what the model's output is.
+    label: an integer, `classes` for "no label". `prediction`: what the model's output is. `basis` [D, D]: U where
+    x is in the coordinates y = U^T x (bases.py), None where it is in pixels.
     """
 
     params: Any
@@ -24,17 +26,22 @@ class Network(NamedTuple):
     prediction: str
     shape: tuple
     classes: int
+    basis: np.ndarray | None = None
 
 
 def build_model(config, guidance=True) -> Network:
-    """The network of `model`; with classifier-free guidance where `guidance.scale` is not 1."""
+    """The network of `model`, in `ems.basis`; with classifier-free guidance where `guidance.scale` is not 1."""
     if config.teleport.sigma is not None:
         raise ConfigError("teleport.sigma is set, but no experiment here teleports: leave it at None")
     kinds = {"unet": _load_network, "mixture": _mixture_network}
     with config_errors():
         network = choose(kinds, config.model.name, "model")(config)
+    return turn(config, _guide(config, network) if guidance else network)
+
+
+def _guide(config, network: Network) -> Network:
     scale = config.guidance.scale
-    if scale == 1.0 or not guidance:
+    if scale == 1.0:
         return network
     if config.model.labels == "none" or not network.classes:
         raise ConfigError(f"guidance.scale = {scale} needs labels: set model.labels to all or to a class number")

@@ -2,91 +2,148 @@
 
     python main.py --config=configs/fashion_mnist.py --config.experiment=ems
 
-Writes ems.npz, to be named by `ems.path`, and ems.png. The points are `ems.points` images of the training set, or of
-`images` (for a model whose data set is not at hand: samples of its own), each with its own label where the model is
-class-conditional (`model.labels`); guidance is left out, as in the paper.
+Writes ems.npz, to be named by `ems.path`, ems.png (l, s, b with their errors) and units/, from which a run that was
+stopped goes on, and from which statistics with more points or other smoothing are made without visiting a point twice.
+Points, by `ems.rule`, each with its own label where the model is class-conditional (`model.labels`):
+
+    noised      `ems.points` images of the training set, or of `images`, with noise
+    samples     samples of the model itself with noise, for a model whose data are not at hand
+    trajectory  states of the model's own ODE, solved in the steps of the grid; of the guided model, if it is guided
+    auto        trajectory for a guided model, noised otherwise
 """
 
-import json
 from pathlib import Path
 
 import jax
 import numpy as np
-from tqdm import tqdm
+from jax.experimental import multihost_utils
 
-import gaussian
-from experiments import data, plots, report
-from experiments.build import ConfigError, build_ems, build_schedule, config_errors, sampling_range
-from experiments.build_model import Network, build_labels, build_model
-from solvers.ems import estimate
-from solvers.ems_file import EMS, load_ems, save_ems
+from experiments import plots, report, runner
+from experiments.build import build_schedule, config_errors, find, sampling_range
+from experiments.build_model import Network, build_model
+from experiments.ems_points import load_points, rule_of
+from experiments.ems_units import gather_all, together
+from solvers.ems import Recipe, points_wanted, statistics
+from solvers.ems_file import EMS, check_ems, fingerprint, load_ems, save_ems
+from solvers.moments import Plan
 
 
 def run(config, workdir) -> EMS:
     workdir = Path(workdir)
-    report.write_config(workdir / "config.json", config)
-    network = build_model(config, guidance=False)
-    ems = compute(config, network)
-    save_ems(workdir / "ems.npz", ems)
-    plots.plot_ems(workdir / "ems.png", ems.lam, l=ems.l, s=ems.s, b=ems.b)
-    print(
-        f"EMS of {config.ems.points} points at {len(ems.lam)} noise levels: name them with ems.path={workdir}/ems.npz"
-    )
+    first = jax.process_index() == 0  # of several, it alone writes files other than units
+    with together():
+        if first:
+            report.write_config(workdir / "config.json", config)
+    ems = compute(config, build_model(config), workdir)
+    with together():
+        if first:
+            plots.plot_ems(workdir / "ems.png", ems)
+            print(summary(ems, config.ems.error))
+            print(f"EMS of {ems.meta['points']} points at {len(ems.lam)} noise levels: ems.path={workdir}/ems.npz")
     return ems
+
+
+def summary(ems: EMS, error: float) -> str:
+    """How good they are, and how many points would bring the standard errors down to `error`."""
+    lines = []
+    for name, points in points_wanted(ems, error).items():
+        size, found = (np.sqrt(np.mean(np.square(x))) for x in (getattr(ems, name), ems.meta["standard_error"][name]))
+        plan = f"{points} points for {error:g} (ems.error)"
+        lines.append(f"{name}: root mean square {size:.3g}, standard error {found:.2g}; {plan}")
+    return "\n".join(lines)
 
 
 def find_ems(config, network: Network, workdir) -> EMS | None:
     """The EMS of `ems.path`; of a mixture without one, estimated now and kept in the workdir for the next time."""
     if config.ems.path or config.model.name != "mixture":
-        return build_ems(config, network.shape)
-    cache = Path(workdir) / "ems.npz"
-    made_from = json.loads(config.mixture.to_json()) | json.loads(config.ems.to_json())
-    if cache.exists():
-        ems = load_ems(cache)
-        if ems.meta.get("made_from") == made_from and ems.meta["schedule"] == repr(build_schedule(config)):
-            return ems
-    ems = compute(config, network)
-    save_ems(cache, ems._replace(meta=ems.meta | {"made_from": made_from}))
+        return read_ems(config, network)
+    return compute(config, network, Path(workdir))
+
+
+def read_ems(config, network: Network) -> EMS | None:
+    """The EMS of `ems.path`, or None without one; a ConfigError unless they are this model's (`ems.accept`)."""
+    if not config.ems.path:
+        return None
+    schedule, c = build_schedule(config), config.ems
+    with config_errors():
+        ems = load_ems(find(c.path), schedule)
+        return check_ems(ems, schedule, None, network.shape, identity(config, network), c.accept)
+
+
+def compute(config, network: Network, workdir: Path) -> EMS:
+    """The EMS of the config, from workdir/ems.npz if that holds them already, else made and written there."""
+    c, path = config.ems, workdir / "ems.npz"
+    with together():
+        points, labels = load_points(config, network, identity(config, network), workdir)
+        made = identity(config, network) | gathering(config) | {"data": fingerprint({"data": points, "labels": labels})}
+        made |= {"recipe": build_recipe(config)._asdict()}
+        ems = kept(path, made)
+    if multihost_utils.process_allgather(ems is not None).all():
+        return ems
+    plan = make_plan(config, network)
+    folder = workdir / "units" / fingerprint(identity(config, network) | gathering(config))
+    with config_errors():
+        moments = gather_all(plan, points, labels, folder, c.shard, c.block)
+        ems = statistics(moments, plan.lam, plan.path, build_recipe(config))
+    meta = {"schedule": repr(plan.schedule), "shape": list(network.shape), "points": len(points), "made": made}
+    ems = ems._replace(meta=ems.meta | meta | {"identity": identity(config, network)})
+    with together():
+        if jax.process_index() == 0:
+            save_ems(path, ems)
     return ems
 
 
-def compute(config, network: Network) -> EMS:
-    c, schedule = config.ems, build_schedule(config)
-    lam = [float(schedule.lam(t)) for t in sampling_range(config, schedule)]
-    points, labels = load_points(config, network)
-    with tqdm(total=c.nodes + 1, desc="ems", unit="noise level", disable=None) as bar, config_errors():
-        ems = estimate(
-            lambda x, t, label: network.make(network.params, label)(x, t),
-            schedule,
-            points,
-            np.linspace(*lam, c.nodes + 1),
-            jax.random.key(config.sample.seed),
-            prediction=network.prediction,
-            batch=min(c.batch, len(points)),
-            progress=lambda done, total: bar.update(done - bar.n),
-            condition=labels,
-        )
-    return ems._replace(meta=ems.meta | {"labels": str(config.model.labels)})
+def kept(path: Path, made: dict) -> EMS | None:
+    """The EMS of a file, if they are those that are wanted; a file that cannot be read is written anew."""
+    if not path.exists():
+        return None
+    try:
+        ems = load_ems(path)
+    except ValueError as error:
+        print(f"{error}: it is made again now")
+        return None
+    return ems if ems.meta.get("made") == made else None
 
 
-def load_points(config, network: Network) -> tuple[np.ndarray, np.ndarray]:
-    """`ems.points` samples of the data, float32 [K, *shape], and their labels [K] as `model.labels` wants them."""
-    count, wanted = config.ems.points, str(config.model.labels)
-    labels = None
-    if config.model.name == "mixture":
-        points = np.asarray(gaussian.sample_data(network.params, jax.random.key(config.mixture.seed), count))
-        return points, build_labels(config, network, np.arange(count))
-    if config.images:
-        images = report.read_samples(config.images)
-    else:
-        images, labels, *_ = data.load(config.data.name, config.data.path)
-    if labels is None or wanted == "none":
-        labels = build_labels(config, network, np.arange(len(images)))
-    elif wanted.isdigit():
-        images, labels = images[labels == int(wanted)], labels[labels == int(wanted)]
-    if len(images) < count or images.shape[1:] != network.shape:
-        raise ConfigError(
-            f"ems.points = {count} samples of shape {network.shape} are wanted, there are {len(images)} of "
-            f"{images.shape[1:]}: lower ems.points, or give other images"
-        )
-    return data.to_float(images[:count]), labels[:count].astype(np.int32)
+def identity(config, network: Network) -> dict:
+    """What EMS belong to, as plain values: those of another network, schedule or guidance are not used by accident."""
+    return {
+        "parameters": fingerprint(network.params),
+        "schedule": repr(build_schedule(config)),
+        "prediction": network.prediction,
+        "guidance": float(config.guidance.scale),
+        "labels": "none" if str(config.model.labels) == "none" else "classes",
+        "basis": config.ems.basis,
+    }
+
+
+def gathering(config) -> dict:
+    """How moments are gathered, as plain values."""
+    c = config.ems
+    lam = [float(build_schedule(config).lam(t)) for t in sampling_range(config, build_schedule(config))]
+    names = ("nodes", "probes", "seed")
+    return {"lam": lam, "rule": rule_of(config), "path": c.derivative == "path"} | {name: c[name] for name in names}
+
+
+def build_recipe(config) -> Recipe:
+    """The Recipe of those keys of `ems` that are set."""
+    return Recipe()._replace(**{key: config.ems[key] for key in Recipe._fields if config.ems[key] is not None})
+
+
+def make_plan(config, network: Network) -> Plan:
+    mesh = runner.make_mesh(jax.local_devices())
+    g = gathering(config)
+    return Plan(
+        lambda params, x, t, label: network.make(params, label)(x, t),
+        runner.place(mesh, network.params),
+        build_schedule(config),
+        np.linspace(*g["lam"], g["nodes"] + 1),
+        jax.random.key(g["seed"]),
+        prediction=network.prediction,
+        rule="trajectory" if g["rule"] == "trajectory" else "noised",
+        probes=g["probes"] or "exact",
+        path=g["path"],
+        batch=config.ems.batch,
+        groups=mesh.devices.size,
+        place=lambda tree: runner.place(mesh, tree, batch=True),
+    )

@@ -16,8 +16,9 @@ from tqdm import tqdm
 
 import gaussian
 from experiments import data, metrics, plots, report, runner
-from experiments.build import ConfigError, build_ems, build_schedule, find, initial_scale
+from experiments.build import ConfigError, build_schedule, find, initial_scale
 from experiments.build_model import build_model
+from experiments.ems import read_ems
 from solvers import SOLVERS, sample
 from solvers.grid import GRIDS
 
@@ -34,7 +35,7 @@ def run(config, workdir) -> dict:
     found = {"order": heun_order(network, schedule, noise)}
     images = data.to_float(data.load(config.data.name, config.data.path)[0][:count])
     found["gaussian"] = gaussian_rows(network, read_gaussian(config, network.shape), images, seed)
-    ems = build_ems(config, network.shape)
+    ems = read_ems(config, network)
     found["s"] = [] if ems is None else s_rows(ems)
     report.write_json(workdir / "health.json", found)
     plots.plot_health(workdir / "health.png", found)

@@ -80,19 +80,28 @@ def samples(oracle, tables):
 
 def make_sample(oracle, schedule, name, thresholded):
     """The jitted sample(table, rows, x [B, *D], classes [B]) of a model of the directory; call it with x64 on."""
+    make = make_model(oracle, schedule, name)
+
+    def one(table, rows, x, label):
+        model = models.dynamic_threshold(make(label), schedule, "x0") if thresholded else make(label)
+        return advance(model, table, x, rows)
+
+    return jax.jit(jax.vmap(one, in_axes=(None, None, 0, 0)))
+
+
+def make_model(oracle, schedule, name):
+    """`make(label) -> model(x, t)`, predicting x0, of a model of the directory; only `cfg` depends on the label."""
     mixture = official.mixture(oracle.models, name)
 
-    def model_of(label):
+    def make(label):
         whole = gaussian.denoiser(mixture, schedule)
-        if name == "cfg":
-            of_class = mixture.weights * (jnp.asarray(oracle.models["gmm_class"]) == label)
-            part = gaussian.denoiser(mixture._replace(weights=of_class / of_class.sum()), schedule)
-            whole = models.guided(part, whole, GUIDANCE)
-        return models.dynamic_threshold(whole, schedule, "x0") if thresholded else whole
+        if name != "cfg":
+            return whole
+        of_class = mixture.weights * (jnp.asarray(oracle.models["gmm_class"]) == label)
+        part = gaussian.denoiser(mixture._replace(weights=of_class / of_class.sum()), schedule)
+        return models.guided(part, whole, GUIDANCE)
 
-    return jax.jit(
-        jax.vmap(lambda table, rows, x, label: advance(model_of(label), table, x, rows), in_axes=(None, None, 0, 0))
-    )
+    return make
 
 
 def summarise(oracle, errors, reasons) -> list[dict]:

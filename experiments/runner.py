@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from experiments.bases import turned
 from solvers import Table, advance, pad
 
 
@@ -29,16 +30,21 @@ def _key(seed, index):
     return jax.random.fold_in(jax.random.key(seed), index)
 
 
-def make_draw(make: Callable, shape, scale: float) -> Callable:
+def make_draw(make: Callable, shape, scale: float, in_basis=False) -> Callable:
     """The jitted `draw(params, table, rows, seed, indices [B], labels [B]) -> samples [B, *shape]`.
 
     `make(params, label) -> model(x, t)`; `scale` is sigma(t_start), the noise that sampling starts from. Only the
     first `rows` rows of the table run (a traced number), so tables of equal shape and different nfe share a program.
+    With `in_basis` the model is in the coordinates y = U^T x of params["basis"]; noise and samples are in pixels.
     """
 
     def one(params, table, rows, seed, index, label):
         model, stochastic = make(params, label), jax.random.fold_in(_key(seed, index), 2)
-        return advance(model, table, scale * noise(seed, index, shape), rows, stochastic)
+        x = scale * noise(seed, index, shape)
+        if not in_basis:
+            return advance(model, table, x, rows, stochastic)
+        basis = params["basis"]
+        return turned(basis, advance(model, table, turned(basis.T, x), rows, stochastic))
 
     return jax.jit(jax.vmap(one, in_axes=(None, None, None, None, 0, 0)))
 

@@ -25,7 +25,8 @@ from experiments.build import (
 from experiments.build_model import build_labels, build_model
 from experiments.build_table import build_table
 from experiments.data import to_uint8
-from experiments.ems import find_ems, load_points
+from experiments.ems import find_ems
+from experiments.ems_points import load_data
 
 # with the number of evaluations and the seed: what makes a sample the one it is
 IDENTITY = ("solver", "grid", "schedule", "model", "mixture", "guidance", "ems")
@@ -45,14 +46,14 @@ def run(config, workdir) -> dict:
     images = np.concatenate([np.load(path)["images"] for path, _, _ in blocks])
     row = {"solver": label, "nfe": nfe, "frechet": frechet(images) if frechet else None, "images": len(images)}
     row |= {"seconds": seconds, "images_per_second": count / seconds if count else None}
-    write(workdir, row, images, None if images.ndim == 4 else load_points(config, network)[0])
+    write(workdir, row, images, None if images.ndim == 4 else load_data(config, network, config.ems.points)[0])
     return row
 
 
 def sample_blocks(config, network, table, blocks, settings) -> tuple[int, float]:
     """Writes the blocks that are not there yet; how many images that was, and the seconds they took."""
     mesh, c, seconds = runner.make_mesh(), config.sample, 0.0
-    draw = runner.make_draw(network.make, network.shape, initial_scale(config))
+    draw = runner.make_draw(network.make, network.shape, initial_scale(config), network.basis is not None)
     (table, rows), params = runner.align({0: table})[0], runner.place(mesh, network.params)
     missing = [(path, indices) for path, indices, done in blocks if not done]
     count = sum(len(indices) for _, indices in missing)

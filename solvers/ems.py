@@ -1,159 +1,180 @@
 """Empirical model statistics (EMS) of any model, for DPM-Solver-v3 (Zheng et al. 2023, Eqs. 5, 11, 60 to 63).
 
-Over points x = alpha x0 + sigma z, and per coordinate:
+Over points x at lam, and per coordinate:
 
     l = E[diag(sigma d eps/dx)]
     f = (sigma eps - l x) / alpha,   f' its total derivative in lam along the diffusion ODE
     s = Cov(f, f') / Var f,          b = E f' - s E f
 
-With u = x / alpha and y the predicted x0:  sigma eps / alpha = u - y  and  du/dlam = y - u, hence
+With u = x / alpha, y the predicted x0 and q = alpha diag(dy/dx):  sigma eps / alpha = u - y,  du/dlam = y - u,  hence
 
-    l = 1 - alpha E[diag(dy/dx)],   f = (1 - l) u - y,   f' = (1 - l)(y - u) - l' u - y'              (1)
+    l = 1 - E q,   f = (1 - l) u - y,   f' = (1 - l)(y - u) - l' u - y'                                   (1)
 
-f and f' are affine in l and l', so one pass over the points suffices: it gathers the moments of u, y and y', and
-everything else follows from them. Per point and noise level: one linearisation of the model, two tangents.
+f and f' are affine in l and l', so that the moments of u, y, y' and q (moments.py) are all that a pass over the points
+must keep; l, s and b follow from them, with any smoothing, afterwards. Standard errors are those of the mean (l) and of
+least squares (s and b, with l and l' as given).
 """
 
-from functools import partial
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from solvers.ems_file import EMS, check_ems, load_ems, save_ems
-from solvers.prediction import convert
+from solvers.ems_data import EMS, check_ems
+from solvers.ems_file import load_ems, save_ems
+from solvers.moments import NAMES, Moments, Plan, gatherer
 
-__all__ = ["EMS", "check_ems", "estimate", "load_ems", "save_ems"]
-
-
-class Moments(NamedTuple):
-    """Sums over K points at one lam, float64 [*D]: of y, y', u, of v dy/dx v (v: Rademacher), and of the products."""
-
-    count: float
-    y: np.ndarray
-    dy: np.ndarray
-    u: np.ndarray
-    jacobian: np.ndarray
-    uu: np.ndarray
-    uy: np.ndarray
-    yy: np.ndarray
-    udy: np.ndarray
-    ydy: np.ndarray
+__all__ = ["EMS", "Recipe", "check_ems", "estimate", "load_ems", "points_wanted", "save_ems", "statistics"]
 
 
-def estimate(model, schedule, data, lam, key, prediction="eps", batch=64, progress=None, condition=None) -> EMS:
+def estimate(
+    model,
+    schedule,
+    data,
+    lam,
+    key,
+    prediction="eps",
+    rule="noised",
+    condition=None,
+    batch=64,
+    probes=1,
+    path=False,
+    progress=None,
+    recipe=None,
+) -> EMS:
     """EMS of `model(x, t) -> out` at `lam` [G + 1] (increasing), from data [K, *D].
 
-    With `condition` [K, ...], one entry per data point (a label, say), the model is `model(x, t, entry)`, and the
-    statistics are over data and conditions together.
+    rule: "noised", data are clean samples; "trajectory", data are states at lam[0], and the points lie on the model's
+    own ODE from there: for guided models by far the better. With `condition` [K, ...], one entry per data point (a
+    label, say), the model is `model(x, t, entry)`, and the statistics are over data and conditions together.
 
-    The network is differentiated in forward mode. Point i uses the same noise and the same Hutchinson probe at every
-    lam (from fold_in(key, i)), so that l is a smooth function of lam and l' its derivative. `progress(done, total)`,
-    if given, is called after each lam. Sums are float64. Raises ValueError when the model is not finite somewhere.
+    The network is differentiated in forward mode. Point i uses the same noise and the same Hutchinson probes at every
+    lam (from fold_in(key, i)), so that l is a smooth function of lam and l' its derivative; `probes`, `path`: see
+    `moments.Plan`. `recipe`: a `Recipe`, what becomes of the moments. `progress(done, total)`, if given, is called
+    after each batch with numbers of visits. Raises ValueError when the model is not finite somewhere.
     """
     lam, data = np.asarray(lam, np.float64), np.asarray(data)
     if lam.ndim != 1 or len(lam) < 3 or np.any(np.diff(lam) <= 0):
         raise ValueError(
             f"estimate needs at least 3 increasing values of lam, got {len(lam)}: use np.linspace(lo, hi, G + 1)"
         )
-    if len(data) < 2:
-        raise ValueError(f"estimate needs at least 2 data points for a variance, got {len(data)}: 1000 is usual")
+    if len(data) < 3:
+        raise ValueError(f"estimate needs at least 3 data points for a variance, got {len(data)}: 1000 is usual")
+    plan = Plan(lambda _, *args: model(*args), (), schedule, lam, key, prediction, rule, probes, path, batch)
+    done, total = 0, len(data) * len(lam)
+
+    def count(points):
+        nonlocal done
+        done += points
+        progress(done, total)
+
     condition = () if condition is None else (np.asarray(condition),)
-    points = jax.jit(jax.vmap(partial(_point, model), in_axes=(None, 0, None, 0, 0)))
-    moments = []
-    for node, value in enumerate(lam):
-        moments.append(_gather(points, _coefficients(schedule, value, prediction), data, condition, key, batch))
-        if not all(np.all(np.isfinite(x)) for x in moments[-1]):
-            t = float(schedule.t_of_lam(value))
-            raise ValueError(
-                f"the model is not finite at lam={value:.4g} (t={t:.4g}): narrow the range of lam, or mend it"
-            )
-        if progress:
-            progress(node + 1, len(lam))
-    meta = {"schedule": repr(schedule), "shape": list(data.shape[1:]), "points": len(data), "prediction": prediction}
-    return _solve(lam, schedule.alpha(schedule.t_of_lam(lam)), moments, meta)
+    moments, _ = gatherer(plan)(data, np.arange(len(data)), condition, progress=progress and count)
+    ems = statistics(moments, lam, path, recipe or DEFAULT)
+    meta = {"schedule": repr(schedule), "shape": list(data.shape[1:]), "points": len(data)}
+    return ems._replace(meta=ems.meta | meta | {"identity": {"prediction": prediction}, "rule": rule})
 
 
-class _Coefficients(NamedTuple):
-    """What `_point` needs of the schedule at one lam; d* are derivatives in lam."""
+class Raw(NamedTuple):
+    """What the points say, before any recipe; [G + 1, *D] each: l, its derivative in lam, and moments of f and f'."""
 
-    t: float
-    dt: float
-    alpha: float
-    sigma: float
-    rate: float  # d log alpha / d lam
-    u: float  # x0 = u x + v out
-    du: float
-    v: float
-    dv: float
-
-
-def _coefficients(schedule, lam, prediction):
-    """Float64 values and central differences on the host (step 1e-4: truncation and round-off are both below 1e-8)."""
-
-    def values(lam):
-        t = schedule.t_of_lam(lam)
-        alpha, sigma = schedule.alpha(t), schedule.sigma(t)
-        return np.array([t, alpha, sigma, np.log(alpha), *convert(alpha, sigma, prediction, "x0")])
-
-    step = 1e-4
-    t, alpha, sigma, _, u, v = values(lam)
-    dt, _, _, rate, du, dv = (values(lam + step) - values(lam - step)) / (2 * step)
-    return _Coefficients(*(jnp.asarray(x) for x in (t, dt, alpha, sigma, rate, u, du, v, dv)))
+    l: np.ndarray
+    dl: np.ndarray
+    mean_f: np.ndarray
+    mean_df: np.ndarray
+    variance: np.ndarray  # Var f
+    covariance: np.ndarray  # Cov(f, f')
+    variance_df: np.ndarray
+    scale: np.ndarray  # variance of the terms that f is the difference of
+    error_l: np.ndarray
 
 
-def _point(model, c, x0, key, index, condition):
-    """u, y, y' and v dy/dx v of one point, each [*D]."""
-    key = jax.random.fold_in(key, index)
-    z = jax.random.normal(jax.random.fold_in(key, 0), x0.shape, x0.dtype)
-    probe = jax.random.rademacher(jax.random.fold_in(key, 1), x0.shape, x0.dtype)
-    x = c.alpha * x0 + c.sigma * z
-    out, tangent = jax.linearize(lambda x, t: model(x, t, *condition), x, jnp.asarray(c.t, x.dtype))
-    y = c.u * x + c.v * out
-    jacobian = probe * (c.u * probe + c.v * tangent(probe, jnp.zeros((), x.dtype)))
-    dx = (c.rate - 1) * x + c.alpha * y  # the diffusion ODE: dx/dlam = rate x - sigma eps
-    dy = c.du * x + c.u * dx + c.dv * out + c.v * tangent(dx, jnp.asarray(c.dt, x.dtype))
-    return x / c.alpha, y, dy, jacobian
-
-
-def _gather(points, coefficients, data, condition, key, batch) -> Moments:
-    """Moments over all data at one lam; the last batch is filled up, and the filling left out of the sums."""
-    sums = None
-    for start in range(0, len(data), batch):
-        index = np.arange(start, start + batch)
-        valid = int((index < len(data)).sum())
-        index = np.minimum(index, len(data) - 1)
-        x0 = jnp.asarray(data[index], jnp.result_type(float))
-        got = points(coefficients, x0, key, index, tuple(x[index] for x in condition))
-        u, y, dy, jacobian = (np.asarray(x, np.float64)[:valid] for x in got)
-        new = [y, dy, u, jacobian, u * u, u * y, y * y, u * dy, y * dy]
-        new = [float(valid), *(x.sum(axis=0) for x in new)]
-        sums = new if sums is None else [x + y for x, y in zip(sums, new, strict=True)]
-    return Moments(*sums)
-
-
-# Where the share of Var f in its terms' variance is below ROUND_OFF, f is constant as far as float32 can tell (an
-# exact Gaussian); RIDGE, in units of the mean variance over coordinates, quiets coordinates that hardly vary.
-ROUND_OFF = 1e-6
-RIDGE = 1e-3
-
-
-def _solve(lam, alpha, moments, meta) -> EMS:
-    """l, s, b from the moments at every lam, by (1)."""
-    m = Moments(*(np.stack(x) for x in zip(*moments, strict=True)))
-    column = (-1,) + (1,) * (m.y.ndim - 1)
-    count = m.count.reshape(column)
-    y, dy, u, jacobian, uu, uy, yy, udy, ydy = (x / count for x in m[1:])
-    l = 1 - alpha.reshape(column) * jacobian
-    dl = np.gradient(l, lam, axis=0, edge_order=2)
-    var_u, cov_uy, var_y = uu - u * u, uy - u * y, yy - y * y
-    cov_udy, cov_ydy = udy - u * dy, ydy - y * dy
-    # f = k u - y and f' = (l - 1 - l') u + (1 - l) y - y'
-    k, of_u = 1 - l, l - 1 - dl
+def raw(moments: Moments, lam, path=False, window=1) -> Raw:
+    """Equation (1). l' is the derivative along the path of the points (`path`, if they were gathered with it), or
+    differences of l, central and of second order also at the ends, averaged over `window` nodes (the published: 11).
+    """
+    count = moments.count.reshape((-1,) + (1,) * (moments.sums.ndim - 2))
+    m = dict(zip(NAMES, np.moveaxis(moments.sums, 1, 0) / count, strict=True))
+    u, y, dy, l = m["u"], m["y"], m["dy"], 1 - m["q"]
+    dl = -m["dq"] if path else smooth(np.gradient(l, lam, axis=0, edge_order=2), window)
+    var_u, cov_uy, var_y = m["uu"] - u * u, m["uy"] - u * y, m["yy"] - y * y
+    cov_udy, cov_ydy, var_dy = m["udy"] - u * dy, m["ydy"] - y * dy, m["dydy"] - dy * dy
+    k, of_u = 1 - l, l - 1 - dl  # f = k u - y,  f' = of_u u + k y - y'
     variance = k * k * var_u - 2 * k * cov_uy + var_y
     covariance = k * of_u * var_u + (k * k - of_u) * cov_uy - k * cov_udy - k * var_y + cov_ydy
-    mean_f, mean_df = k * u - y, of_u * u + k * y - dy
-    floor = ROUND_OFF * (k * k * var_u + var_y) + RIDGE * variance.mean(axis=tuple(range(1, l.ndim)), keepdims=True)
-    s = covariance / (np.maximum(variance, 0) + floor + np.finfo(np.float64).tiny)
-    return EMS(lam, l, s, mean_df - s * mean_f, meta)
+    variance_df = of_u**2 * var_u + k * k * var_y + var_dy + 2 * (of_u * k * cov_uy - of_u * cov_udy - k * cov_ydy)
+    error_l = np.sqrt(np.maximum(m["qq"] - m["q"] ** 2, 0) / (count - 1))
+    mean_f, mean_df, scale = k * u - y, of_u * u + k * y - dy, k * k * var_u + var_y
+    return Raw(l, dl, mean_f, mean_df, variance, covariance, variance_df, scale, error_l)
+
+
+def smooth(values, window):
+    """Moving average over `window` (odd) nodes, truncated at the ends; values [G + 1, *D]."""
+    if window % 2 == 0 or not 0 < window <= len(values):
+        raise ValueError(f"window must be odd, from 1 to the {len(values)} noise levels, got {window}")
+    total = np.concatenate([np.zeros_like(values[:1]), np.cumsum(values, axis=0)])
+    node = np.arange(len(values))
+    first, last = np.maximum(node - window // 2, 0), np.minimum(node + window // 2 + 1, len(values))
+    return (total[last] - total[first]) / (last - first).reshape((-1,) + (1,) * (values.ndim - 1))
+
+
+class Recipe(NamedTuple):
+    """What becomes of the moments; the defaults are what measured best (README, "Which statistics").
+
+    window     nodes that l' is averaged over where it comes from differences of l (the published script: 11)
+    ridge      added to Var f, in units of its mean over coordinates: quiets coordinates that hardly vary
+    round_off  added to Var f, in units of the variance of its terms: below that f is constant as far as float32 can
+               tell (6e-8 of each term), as of an exact Gaussian, where the published s is 0 / 0
+    cap        largest |s|: integrals of s are exponents
+    shrink     s is multiplied by max(0, 1 - shrink (standard error / s)^2)
+    r2         s is multiplied by this power of the share of Var f' that it explains
+    """
+
+    window: int = 1
+    ridge: float = 1e-3
+    round_off: float = 1e-12
+    cap: float = 3.0
+    shrink: float = 0.0
+    r2: float = 0.0
+
+
+DEFAULT = Recipe()
+PLAIN = Recipe(ridge=0.0, round_off=0.0, cap=np.inf)  # the definition
+
+
+def statistics(moments: Moments, lam, path=False, recipe=DEFAULT) -> EMS:
+    """The EMS at lam [G + 1] of the points whose moments these are; meta has their standard errors.
+
+    path: l' is the derivative along the path of the points, which must have been gathered with it.
+    """
+    lam = np.asarray(lam, np.float64)
+    r = raw(moments, lam, path, recipe.window)
+    mean = r.variance.mean(axis=tuple(range(1, r.l.ndim)), keepdims=True)
+    variance = np.maximum(r.variance, 0) + recipe.round_off * r.scale + recipe.ridge * mean + np.finfo(np.float64).tiny
+    s = r.covariance / variance
+    errors = _errors(r, s, variance, moments.count)
+    s = np.clip(s * _reliability(r, s, errors["s"], recipe), -recipe.cap, recipe.cap)
+    over = tuple(range(1, r.l.ndim))
+    rms = {name: np.sqrt((error**2).mean(axis=over)).tolist() for name, error in errors.items()}
+    return EMS(lam, r.l, s, r.mean_df - s * r.mean_f, {"standard_error": rms})
+
+
+def _reliability(r: Raw, s, error, recipe):
+    tiny = np.finfo(np.float64).tiny
+    explained = np.clip(r.covariance**2 / (np.maximum(r.variance * r.variance_df, 0) + tiny), 0, 1)
+    return np.maximum(0, 1 - recipe.shrink * error**2 / (s**2 + tiny)) * explained**recipe.r2
+
+
+def _errors(r: Raw, s, variance, count) -> dict:
+    """Standard errors of l, s and b [G + 1, *D], with `variance` what Cov(f, f') was divided by."""
+    freedom = (np.maximum(count, 3) - 2).reshape((-1,) + (1,) * (s.ndim - 1))
+    residual = np.maximum(r.variance_df - 2 * s * r.covariance + s * s * r.variance, 0) / freedom
+    error = np.sqrt(residual * np.maximum(r.variance, 0)) / variance
+    return {"l": r.error_l, "s": error, "b": np.sqrt(residual + (error * r.mean_f) ** 2)}
+
+
+def points_wanted(ems: EMS, error: float) -> dict:
+    """How many points bring the standard errors of l, s and b, root mean square over nodes and coordinates, down to
+    `error`: they fall as one over the root of the number of points, which is in `ems.meta`.
+    """
+    found = {name: np.sqrt(np.mean(np.square(values))) for name, values in ems.meta["standard_error"].items()}
+    return {name: int(np.ceil(ems.meta["points"] * (value / error) ** 2)) for name, value in found.items()}

@@ -1,0 +1,83 @@
+"""Where the points come from that the model's statistics (EMS) are taken over: `ems.rule`, see experiments/ems.py."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+import gaussian
+from experiments import data, report, runner
+from experiments.bases import coordinates
+from experiments.build import ConfigError, check_known, initial_scale
+from experiments.build_model import Network, build_labels
+from experiments.build_table import build_table
+from models.checkpoint import write_npz
+from solvers.ems_file import fingerprint
+
+RULES = ("auto", "noised", "samples", "trajectory")
+SAMPLE_NFE = 30  # of the rule `samples`
+
+
+def rule_of(config) -> str:
+    """`ems.rule`, with what `auto` stands for."""
+    check_known(RULES, config.ems.rule, "ems.rule")
+    if config.ems.rule == "auto":
+        return "noised" if config.guidance.scale == 1.0 else "trajectory"
+    return config.ems.rule
+
+
+def load_points(config, network: Network, identity: dict, workdir: Path) -> tuple[np.ndarray, np.ndarray]:
+    """float32 [K, *shape], and labels [K]: clean samples, or for trajectories states at the first noise level.
+
+    In the coordinates of the network, which may be another basis than pixels.
+    """
+    count, indices = config.ems.points, np.arange(config.ems.points)
+    rule, labels = rule_of(config), build_labels(config, network, indices)
+    if rule == "noised":
+        points, labels = load_data(config, network, count)
+    elif rule == "trajectory":
+        points = initial_scale(config) * runner.initial_noise(config.ems.seed, indices, network.shape)
+    else:
+        points = draw_samples(config, network, identity, labels, workdir / "points.npz")
+    return points if network.basis is None else coordinates(network.basis, points), labels
+
+
+def draw_samples(config, network: Network, identity, labels, path: Path) -> np.ndarray:
+    """Samples of the model, by UniPC of order 3; kept in `path`, since they cost as much as several noise levels."""
+    made = fingerprint(identity | {"count": len(labels), "seed": config.ems.seed, "nfe": SAMPLE_NFE})
+    if path.exists():
+        with np.load(path, allow_pickle=False) as file:
+            if str(file["made"]) == made:
+                return file["points"]
+    table = build_table(config, {"name": "unipc", "grid": {"name": "lam_uniform"}}, SAMPLE_NFE, network.prediction)
+    draw = runner.make_draw(network.make, network.shape, initial_scale(config), network.basis is not None)
+    mesh = runner.make_mesh(jax.local_devices())
+    fixed = {"seed": config.ems.seed, "indices": np.arange(len(labels)), "labels": labels, "mesh": mesh}
+    fixed |= {"batch": config.sample.batch}
+    with tqdm(total=len(labels), desc="samples for the EMS", unit="sample", disable=None) as bar:
+        points, _ = runner.collect(draw, network.params, table.astype(np.float32), table.nfe, bar.update, **fixed)
+    write_npz(path, {"points": points, "made": made})
+    return points
+
+
+def load_data(config, network: Network, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """`count` samples of the data, float32 [K, *shape], and their labels [K] as `model.labels` wants them."""
+    wanted, labels = str(config.model.labels), None
+    if config.model.name == "mixture":
+        points = np.asarray(gaussian.sample_data(network.params, jax.random.key(config.mixture.seed), count))
+        return points, build_labels(config, network, np.arange(count))
+    if config.images:
+        images = report.read_samples(config.images)
+    else:
+        images, labels, *_ = data.load(config.data.name, config.data.path)
+    if labels is None or wanted == "none":
+        labels = build_labels(config, network, np.arange(len(images)))
+    elif wanted.isdigit():
+        images, labels = images[labels == int(wanted)], labels[labels == int(wanted)]
+    if len(images) < count or images.shape[1:] != network.shape:
+        raise ConfigError(
+            f"ems.points = {count} samples of shape {network.shape} are wanted, there are {len(images)} of "
+            f"{images.shape[1:]}: lower ems.points, or give other images"
+        )
+    return data.to_float(images[:count]), labels[:count].astype(np.int32)
