@@ -10,6 +10,7 @@ Experiments:
   health      whether the network is a sound function of noise: what statements about solvers rest on
   spectrum    the exact error of each solver on Gaussian data, by variance
   convergence error against the number of evaluations on a closed-form mixture, where it is exact
+  ems_ablation  what DPM-Solver-v3 depends on: statistics by statistics, option by option
   parity      a directory of official numbers, case by case
 Every key is in configs/default.py with its meaning; a config file may have variants (configs/fashion_mnist.py:smoke).
 """
@@ -28,7 +29,7 @@ ROOT = Path(__file__).resolve().parent
 DEFAULT = "configs/fashion_mnist.py"
 EXPERIMENTS = (
     *("benchmark", "sample", "ems", "train", "classifier"),
-    *("speed", "health", "spectrum", "convergence", "parity"),
+    *("speed", "health", "spectrum", "convergence", "parity", "ems_ablation"),
 )
 
 config_flags.DEFINE_config_file(
@@ -58,15 +59,17 @@ def main(argv):
 
 def run_experiment(config: ConfigDict, workdir) -> None:
     """Runs `config.experiment` with all its outputs in `workdir`."""
+    import jax
+
     if config.experiment not in EXPERIMENTS:
         raise ValueError(f"unknown experiment {config.experiment!r}: known are {', '.join(EXPERIMENTS)}")
     experiment = importlib.import_module(f"experiments.{config.experiment}")
     workdir = Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     experiment.run(config, workdir)
-    print(
-        f"Outputs are in {workdir}{os.sep}: {', '.join(sorted(p.name for p in workdir.iterdir() if p.name[0] != '.'))}"
-    )
+    if jax.process_index() == 0:
+        names = sorted(path.name for path in workdir.iterdir() if path.name[0] != ".")
+        print(f"Outputs are in {workdir}{os.sep}: {', '.join(names)}")
 
 
 def set_up_jax(config: ConfigDict) -> None:
@@ -80,6 +83,37 @@ def set_up_jax(config: ConfigDict) -> None:
         jax.config.update("jax_compilation_cache_dir", str(Path(config.compilation_cache).expanduser()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    c = config.distributed
+    if c.coordinator or c.processes != 1 or c.process:
+        if config.experiment != "ems":
+            raise ValueError(f"experiment={config.experiment} is of one process, only ems of several: see distributed")
+        join_processes(c.coordinator, c.processes, c.process)
+
+
+def join_processes(coordinator: str, processes: int, process: int) -> None:
+    """Makes one of several processes of this one, by jax.distributed; see `distributed` in configs/default.py."""
+    import jax
+    from jax.experimental import multihost_utils
+
+    host, _, port = coordinator.rpartition(":")
+    if coordinator != "auto":
+        if not (host and port.isdigit()):
+            raise ValueError(f"distributed.coordinator must be host:port of process 0, or auto, got {coordinator!r}")
+        if processes < 1:
+            raise ValueError(f"distributed.processes must be at least 1, got {processes}")
+        if not 0 <= process < processes:
+            last = f"distributed.processes - 1 = {processes - 1}"
+            raise ValueError(f"distributed.process must be from 0 to {last}, got {process}")
+    print(f"waiting for the other processes at {coordinator}, 5 minutes at most", file=sys.stderr)
+    try:
+        jax.distributed.initialize(*(() if coordinator == "auto" else (coordinator, processes, process)))
+        devices = [device.process_index for device in jax.devices()]
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"distributed.coordinator={coordinator} connects no processes: {one_line(error)}") from error
+    counts = [devices.count(number) for number in range(jax.process_count())]
+    if len(set(counts)) > 1:
+        raise ValueError(f"the processes have {counts} devices: give each as many, on CPUs by cpu_devices")
+    multihost_utils.process_allgather(0)  # gloo connects in the first exchange, for which it waits 30 seconds only
 
 
 def default_workdir(config_file: str, experiment: str) -> Path:

@@ -24,6 +24,8 @@ def get_config() -> ConfigDict:
     c.solver.predictor_pseudo = placeholder(bool)  # dpm_v3
     c.solver.corrector_pseudo = placeholder(bool)  # dpm_v3
     c.solver.degenerate = placeholder(bool)  # dpm_v3: l = 1, s = b = 0
+    c.solver.interpolation = placeholder(str)  # dpm_v3: spline | linear, of the statistics between their nodes
+    c.solver.published = placeholder(bool)  # dpm_v3: the published integrals and options
     c.solver.orders = placeholder(str)  # singlestep: fast | fixed, how evaluations are spent on steps
     c.solver.inner = placeholder(str)  # singlestep: the grid inside a step; default: grid.name
     c.solver.coordinates = placeholder(str)  # heun: sigma | t
@@ -80,12 +82,15 @@ def get_config() -> ConfigDict:
     c.ems.points = 1024  # K: points per node
     c.ems.rule = "auto"  # auto | noised | samples | trajectory: where the points come from
     c.ems.basis = "pixels"  # pixels | dct | pca | channels: coordinates of statistics and solver (pca: needs reference)
+    c.ems.model = "network"  # network | gaussian: the closed form of the data's Gaussian, without the network
+    c.ems.gaussian_above = placeholder(float)  # sigma / alpha above which the closed form replaces the network's EMS
     c.ems.probes = 1  # random probes per point for the diagonal of the Jacobian; 0: the exact diagonal
     c.ems.derivative = "differences"  # of l in lam: differences | path, exact at twice the cost
     c.ems.error = 0.01  # standard error of l, s, b that the number of points is reported for
-    c.ems.window = placeholder(int)  # this and the next five: solvers.ems.Recipe, what becomes of the moments
+    c.ems.window = placeholder(int)  # this and the next six: solvers.ems.Recipe, what becomes of the moments
     c.ems.ridge = placeholder(float)
     c.ems.round_off = placeholder(float)
+    c.ems.negligible = placeholder(float)
     c.ems.cap = placeholder(float)
     c.ems.shrink = placeholder(float)
     c.ems.r2 = placeholder(float)
@@ -139,6 +144,10 @@ def get_config() -> ConfigDict:
 
     c.spectrum = ConfigDict()  # of the solvers of `benchmark.solvers`, where dpm_v3 may set ems: pixels | modes
     c.spectrum.variances = (1e-6, 1e2, 121)  # smallest, largest, count: log-spaced
+
+    c.ablation = ConfigDict()  # `ems_ablation`
+    c.ablation.rows = ()  # (label, {keys of `ems`}, {solver options as in benchmark.solvers})
+    c.ablation.seeds = (0, 1)
 
     c.convergence = ConfigDict()  # of the solvers of `benchmark.solvers`
     c.convergence.schedules = ("edm", "vp")  # a panel each

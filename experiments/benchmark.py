@@ -56,12 +56,16 @@ def build_tables(config, network, workdir) -> dict:
     ems = find_ems(config, network, workdir) if any(o["name"] == "dpm_v3" for _, o in solvers) else None
     tables = {}
     if config.model.name != "mixture":
-        fine = {"name": "unipc", "order": 3, "grid": {"name": "lam_uniform"}}
-        tables[REFERENCE] = build_table(config, fine, config.benchmark.reference_nfe, network.prediction)
+        tables[REFERENCE] = reference_table(config, network)
     for nfe in nfes:
         for label, options in solvers:
             tables[label, nfe] = build_table(config, options, nfe, network.prediction, ems)
     return tables
+
+
+def reference_table(config, network):
+    fine = {"name": "unipc", "order": 3, "grid": {"name": "lam_uniform"}}
+    return build_table(config, fine, config.benchmark.reference_nfe, network.prediction)
 
 
 def sample_all(config, network, tables) -> tuple[dict, dict]:

@@ -10,6 +10,9 @@ Points, by `ems.rule`, each with its own label where the model is class-conditio
     samples     samples of the model itself with noise, for a model whose data are not at hand
     trajectory  states of the model's own ODE, solved in the steps of the grid; of the guided model, if it is guided
     auto        trajectory for a guided model, noised otherwise
+
+`ems.model=gaussian` takes the closed-form denoiser of the Gaussian of the data (of each class, if the model is
+conditional) in place of the network: no network evaluation. `ems.gaussian_above` does so above a level of noise only.
 """
 
 from pathlib import Path
@@ -21,7 +24,7 @@ from jax.experimental import multihost_utils
 from experiments import plots, report, runner
 from experiments.build import build_schedule, config_errors, find, sampling_range
 from experiments.build_model import Network, build_model
-from experiments.ems_points import load_points, rule_of
+from experiments.ems_points import closed_form, load_points, rule_of
 from experiments.ems_units import gather_all, together
 from solvers.ems import Recipe, points_wanted, statistics
 from solvers.ems_file import EMS, check_ems, fingerprint, load_ems, save_ems
@@ -72,25 +75,42 @@ def read_ems(config, network: Network) -> EMS | None:
 
 def compute(config, network: Network, workdir: Path) -> EMS:
     """The EMS of the config, from workdir/ems.npz if that holds them already, else made and written there."""
-    c, path = config.ems, workdir / "ems.npz"
+    path, belongs, recipe = workdir / "ems.npz", identity(config, network), build_recipe(config)
     with together():
-        points, labels = load_points(config, network, identity(config, network), workdir)
-        made = identity(config, network) | gathering(config) | {"data": fingerprint({"data": points, "labels": labels})}
-        made |= {"recipe": build_recipe(config)._asdict()}
+        points = load_points(config, network, belongs, workdir)
+        of_data = fingerprint({"data": points[0], "labels": points[1]})
+        made = belongs | gathering(config) | {"data": of_data, "recipe": recipe._asdict()}
+        made |= {"gaussian_above": config.ems.gaussian_above}
         ems = kept(path, made)
     if multihost_utils.process_allgather(ems is not None).all():
         return ems
-    plan = make_plan(config, network)
-    folder = workdir / "units" / fingerprint(identity(config, network) | gathering(config))
     with config_errors():
-        moments = gather_all(plan, points, labels, folder, c.shard, c.block)
-        ems = statistics(moments, plan.lam, plan.path, build_recipe(config))
-    meta = {"schedule": repr(plan.schedule), "shape": list(network.shape), "points": len(points), "made": made}
-    ems = ems._replace(meta=ems.meta | meta | {"identity": identity(config, network)})
+        ems = estimate(config, network, points, workdir / "units", recipe)
+        if config.ems.gaussian_above is not None:
+            other = config.copy_and_resolve_references()
+            other.ems.model = "gaussian"
+            ems = joined(estimate(other, network, points, workdir / "units", recipe), ems, config.ems.gaussian_above)
+    meta = {"schedule": belongs["schedule"], "shape": list(network.shape), "points": len(points[0]), "made": made}
+    ems = ems._replace(meta=ems.meta | meta | {"identity": belongs})
     with together():
         if jax.process_index() == 0:
             save_ems(path, ems)
     return ems
+
+
+def estimate(config, network: Network, points, units: Path, recipe: Recipe) -> EMS:
+    """From units, those that are there and those that are made now."""
+    c, folder = config.ems, units / fingerprint(identity(config, network) | gathering(config))
+    plan = make_plan(config, closed_form(config, network) if c.model == "gaussian" else network)
+    moments = gather_all(plan, *points, folder, c.shard, c.block)
+    return statistics(moments, plan.lam, plan.path, recipe)
+
+
+def joined(high: EMS, low: EMS, sigma: float) -> EMS:
+    """`high` where the noise, sigma / alpha, is above a level, and `low` below it."""
+    first = int(np.sum(np.exp(-low.lam) > sigma))
+    values = (np.concatenate([getattr(high, name)[:first], getattr(low, name)[first:]]) for name in "lsb")
+    return EMS(low.lam, *values, low.meta)
 
 
 def kept(path: Path, made: dict) -> EMS | None:
@@ -121,7 +141,7 @@ def gathering(config) -> dict:
     """How moments are gathered, as plain values."""
     c = config.ems
     lam = [float(build_schedule(config).lam(t)) for t in sampling_range(config, build_schedule(config))]
-    names = ("nodes", "probes", "seed")
+    names = ("nodes", "probes", "seed") + (("model",) if c.model != "network" else ())
     return {"lam": lam, "rule": rule_of(config), "path": c.derivative == "path"} | {name: c[name] for name in names}
 
 

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
 import gaussian
 from experiments import data, report, runner
 from experiments.bases import coordinates
-from experiments.build import ConfigError, check_known, initial_scale
+from experiments.build import ConfigError, build_schedule, check_known, initial_scale
 from experiments.build_model import Network, build_labels
 from experiments.build_table import build_table
 from models.checkpoint import write_npz
@@ -61,11 +62,30 @@ def draw_samples(config, network: Network, identity, labels, path: Path) -> np.n
     return points
 
 
+def closed_form(config, network: Network) -> Network:
+    """The exact denoiser of the Gaussian of the data set, of each class where the model is conditional, in pixels."""
+    if network.basis is not None or config.guidance.scale != 1.0 or config.model.name == "mixture":
+        raise ConfigError("ems.model=gaussian is for a network in pixels without guidance: set ems.model=network")
+    images, labels, *_ = data.load(config.data.name, config.data.path)
+    labels = np.zeros(len(images), int) if str(config.model.labels) == "none" else labels
+    fits = [gaussian.fit_gaussian(data.to_float(images[labels == label])) for label in np.unique(labels)]
+    every = jax.tree.map(lambda *parts: np.concatenate(parts).astype(np.float32), *fits)
+    schedule = build_schedule(config)
+
+    def make(mixture, label):
+        index = jnp.minimum(label, len(fits) - 1)
+        one = jax.tree.map(lambda x: x[index][None], mixture)
+        return gaussian.denoiser(one._replace(weights=jnp.ones(1)), schedule)
+
+    return network._replace(params=every, make=make, prediction="x0")
+
+
 def load_data(config, network: Network, count: int) -> tuple[np.ndarray, np.ndarray]:
     """`count` samples of the data, float32 [K, *shape], and their labels [K] as `model.labels` wants them."""
     wanted, labels = str(config.model.labels), None
     if config.model.name == "mixture":
-        points = np.asarray(gaussian.sample_data(network.params, jax.random.key(config.mixture.seed), count))
+        mixture = network.params if network.basis is None else network.params["network"]
+        points = np.asarray(gaussian.sample_data(mixture, jax.random.key(config.mixture.seed), count))
         return points, build_labels(config, network, np.arange(count))
     if config.images:
         images = report.read_samples(config.images)

@@ -16,6 +16,7 @@ from solvers.ems_file import EMS, check_ems
 from solvers.exponential import check_choice, corrected_rows, nodes, orders
 from solvers.integrals import INTERPOLANTS, integrate
 from solvers.prediction import convert
+from solvers.recipes import dpm_v3_options
 from solvers.table import Table, check, fuse
 
 
@@ -24,11 +25,12 @@ def dpm_v3(
     grid,
     prediction="eps",
     ems=None,
-    order=3,
-    corrector=True,
+    order=None,
+    variant=None,
+    corrector=None,
     half=None,
-    predictor_pseudo=False,
-    corrector_pseudo=False,
+    predictor_pseudo=None,
+    corrector_pseudo=None,
     lower_order_final=True,
     degenerate=False,
     interpolation="spline",
@@ -36,10 +38,16 @@ def dpm_v3(
 ) -> Table:
     """DPM-Solver-v3 of orders 1 to 3, for any time grid inside the range of `ems`.
 
-    `predictor_pseudo`: derivatives from nearest points only (Eqs. 15, 16). `corrector`: Algorithm 2; it uses as many
-    points as the predictor, or with `corrector_pseudo` one more and pseudo derivatives; `half` "paper" or "code" uses
-    it on a part of the range (`corrected_rows`). `degenerate`: l = 1, s = b = 0 in place of the statistics (data
-    prediction; App. A.2).
+    Without any of order, variant, corrector and the pseudo flags, those that measured best for the number of steps and
+    for statistics of a guided or unguided model (recipes.py); with some of them, or with `published`, the others are
+    order=3, variant="taylor", corrector=True, and no pseudo derivatives.
+
+    `variant`: "taylor", the published weights of (2), or in the predictor "dpmsolver": E counts as constant in the
+    integrals of k >= 1, which is the rule of DPM-Solver++(2M), to which l = 1, s = b = 0 then leads; few long steps
+    extrapolate less with it. `predictor_pseudo`: derivatives from nearest points only (Eqs. 15, 16). `corrector`:
+    Algorithm 2; it uses as many points as the predictor, or with `corrector_pseudo` one more and pseudo derivatives;
+    `half` "paper" or "code" uses it on a part of the range (`corrected_rows`). `degenerate`: l = 1, s = b = 0 in place
+    of the statistics (data prediction; App. A.2).
 
     Between its G + 1 nodes the EMS is interpolated, "linear" or by a cubic "spline", and the interpolant integrated to
     round-off (integrals.py): the error is that of interpolation, O(G^-2) or O(G^-4). `published`: the trapezoids of
@@ -51,16 +59,22 @@ def dpm_v3(
     check_choice("dpm_v3", "interpolation", interpolation, INTERPOLANTS)
     at = nodes(schedule, grid)
     ems = _degenerate(ems, at.lam, published) if degenerate else check_ems(ems, schedule, lam=at.lam)
-    steps = integrate(ems, at.lam, order + 1, interpolation, published)
     rows, shape = len(at.t) - 1, ems.l.shape[1:]
+    given = {"order": order, "variant": variant, "corrector": corrector}
+    given |= {"predictor_pseudo": predictor_pseudo, "corrector_pseudo": corrector_pseudo}
+    guided = ems.meta.get("identity", {}).get("guidance", 1.0) != 1.0
+    order, variant, corrector, predictor_pseudo, corrector_pseudo = dpm_v3_options(given, rows, guided, published)
+    check_choice("dpm_v3", "variant", variant, ("taylor", "dpmsolver"))
+    steps = integrate(ems, at.lam, order + 1, interpolation, published)
+    flat = variant == "dpmsolver"
     a, c, c_corrected = np.zeros((3, rows, *shape))
     b, corrected = np.zeros((rows, order, *shape)), np.zeros((rows, order + 1, *shape))
     for n, p in enumerate(orders(rows, order, lower_order_final)):
         a[n] = at.alpha[n + 1] / at.alpha[n] * np.exp(-steps.L[n])
         points, pseudo = n - np.arange(p), predictor_pseudo
-        b[n, :p], c[n] = _update(at, steps, n, points, pseudo)
+        b[n, :p], c[n] = _update(at, steps, n, points, pseudo, flat)
         count = p + int(corrector_pseudo)
-        if count > 1:  # otherwise the corrector has no more points than the predictor
+        if count > 1:  # otherwise the corrector has no more points than the predictor, and its result
             points, pseudo = np.array([n, n + 1, *range(n - 1, n + 1 - count, -1)]), corrector_pseudo
         corrected[n, n + 1 - points], c_corrected[n] = _update(at, steps, n, points, pseudo)
     p, q = _f_pair(at, steps.l, prediction)
@@ -68,12 +82,18 @@ def dpm_v3(
     return check(fuse(table, corrected, c_corrected, corrected_rows(at.t, half))) if corrector else table
 
 
-def _update(at, steps, n, points, pseudo):
-    """(2): coefficients [k, *D] of f at the grid indices `points` [k], s = n first, and the constant [*D]."""
+def _update(at, steps, n, points, pseudo, flat=False):
+    """(2): coefficients [k, *D] of f at the grid indices `points` [k], s = n first, and the constant [*D].
+
+    flat: int E (lam - lam_s)^k as if E were constant.
+    """
     h = at.lam[n + 1] - at.lam[n]
     scale = -at.alpha[n + 1] * np.exp(-steps.L[n])
     of_derivatives = _derivatives((at.lam[points] - at.lam[n]) / h, pseudo)
-    of_g = scale * np.tensordot(of_derivatives.T, steps.w[n, : len(points)], 1)
+    w = steps.w[n, : len(points)]
+    if flat:
+        w = w[0] / np.arange(1, len(points) + 1).reshape((-1,) + (1,) * (w.ndim - 1))
+    of_g = scale * np.tensordot(of_derivatives.T, w, 1)
     S, B = _seen_from(n, points, steps)
     return of_g * np.exp(-S), scale * steps.C[n] - (of_g * B).sum(axis=0)
 

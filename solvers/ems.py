@@ -124,6 +124,8 @@ class Recipe(NamedTuple):
     ridge      added to Var f, in units of its mean over coordinates: quiets coordinates that hardly vary
     round_off  added to Var f, in units of the variance of its terms: below that f is constant as far as float32 can
                tell (6e-8 of each term), as of an exact Gaussian, where the published s is 0 / 0
+    negligible s is dropped where s^2 Var f, what it explains of Var f', is below this share of the mean square of f:
+               there it is a ratio of errors (of l' by differences, say) that integrals would amplify
     cap        largest |s|: integrals of s are exponents
     shrink     s is multiplied by max(0, 1 - shrink (standard error / s)^2)
     r2         s is multiplied by this power of the share of Var f' that it explains
@@ -132,13 +134,14 @@ class Recipe(NamedTuple):
     window: int = 1
     ridge: float = 1e-3
     round_off: float = 1e-12
+    negligible: float = 1e-8
     cap: float = 3.0
     shrink: float = 0.0
     r2: float = 0.0
 
 
 DEFAULT = Recipe()
-PLAIN = Recipe(ridge=0.0, round_off=0.0, cap=np.inf)  # the definition
+PLAIN = Recipe(ridge=0.0, round_off=0.0, negligible=0.0, cap=np.inf)  # the definition
 
 
 def statistics(moments: Moments, lam, path=False, recipe=DEFAULT) -> EMS:
@@ -152,16 +155,21 @@ def statistics(moments: Moments, lam, path=False, recipe=DEFAULT) -> EMS:
     variance = np.maximum(r.variance, 0) + recipe.round_off * r.scale + recipe.ridge * mean + np.finfo(np.float64).tiny
     s = r.covariance / variance
     errors = _errors(r, s, variance, moments.count)
-    s = np.clip(s * _reliability(r, s, errors["s"], recipe), -recipe.cap, recipe.cap)
+    s = np.clip(s, -recipe.cap, recipe.cap)
+    s = s * _reliability(r, s, errors["s"], recipe)
     over = tuple(range(1, r.l.ndim))
     rms = {name: np.sqrt((error**2).mean(axis=over)).tolist() for name, error in errors.items()}
     return EMS(lam, r.l, s, r.mean_df - s * r.mean_f, {"standard_error": rms})
 
 
 def _reliability(r: Raw, s, error, recipe):
-    tiny = np.finfo(np.float64).tiny
-    explained = np.clip(r.covariance**2 / (np.maximum(r.variance * r.variance_df, 0) + tiny), 0, 1)
-    return np.maximum(0, 1 - recipe.shrink * error**2 / (s**2 + tiny)) * explained**recipe.r2
+    """What s is multiplied by, in [0, 1]."""
+    tiny, variance = np.finfo(np.float64).tiny, np.maximum(r.variance, 0)
+    square = (variance + r.mean_f**2).mean(axis=tuple(range(1, s.ndim)), keepdims=True)
+    counts = s**2 * variance / (s**2 * variance + recipe.negligible * square + tiny)
+    certain = np.maximum(0, 1 - recipe.shrink * error**2 / (s**2 + tiny))
+    share = np.clip(r.covariance**2 / (variance * np.maximum(r.variance_df, 0) + tiny), 0, 1)
+    return counts * certain * share**recipe.r2
 
 
 def _errors(r: Raw, s, variance, count) -> dict:

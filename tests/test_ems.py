@@ -82,9 +82,7 @@ def test_constant_f_gives_zero_s(x64):
     ems = estimate(net, EDM(), data, LAM, jax.random.key(0), "x0")
     noise = np.exp(-2 * LAM)[:, None]
     np.testing.assert_allclose(ems.l, noise / (noise + variance), rtol=1e-10)
-    # Var f is that of round-off, 1e-16 of its terms; with the floor of 1e-12 of their variance that leaves 1e-4 f' / u
-    # of s, and f' is the error of l' here, times u of up to 20
-    assert np.abs(ems.s).max() < 2e-2
+    assert np.abs(ems.s).max() < 1e-3
     # l is a logistic function of 2 lam, l''' at most 1: l' is off by h^2/3 at an end, and that times E u is in b
     dl = -2 * noise * variance / (noise + variance) ** 2
     step = LAM[1] - LAM[0]
@@ -113,7 +111,7 @@ def test_progress_and_a_network_that_fails():
     seen, data = [], np.ones((4, 2)) * np.arange(4)[:, None]
     estimate(lambda x, t: 0.5 * x, EDM(), data, LAM[:5], jax.random.key(0), "x0", progress=lambda *a: seen.append(a))
     assert seen == [(4 * k, 20) for k in range(1, 6)]
-    with pytest.raises(ValueError, match=r"not finite at lam=2.5 \(t=0.08208\)"):
+    with pytest.raises(ValueError, match=r"not finite at lam=2.5 \(t=0.08208, 1 of 3 noise levels\)"):
         estimate(
             lambda x, t: jnp.where(t < 0.1, jnp.nan, 1.0) * x,
             EDM(),

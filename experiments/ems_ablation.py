@@ -1,0 +1,106 @@
+"""What the quality of DPM-Solver-v3 depends on: statistics by statistics, option by option, beside other solvers.
+
+    python main.py --config=configs/ems_ablation.py
+
+Each row of `ablation.rows` is (label, {keys of `ems` that differ}, {solver options, as in benchmark.solvers}). Its EMS
+are those of ems.path, or are estimated in units under the workdir, which rows share where they can: the moments of 256
+of 1024 points are gathered once. Every row samples the same noise as every other, once per seed of `ablation.seeds`;
+errors are to a fine solution, and spreads are over the seeds. Writes results.csv, results.json, error.png.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from experiments import plots_of_errors, report, runner
+from experiments.benchmark import REFERENCE, errors, reference_table
+from experiments.build import build_frechet, build_indices, build_nfes, config_errors, initial_scale
+from experiments.build_model import build_labels, build_model
+from experiments.build_table import build_table
+from experiments.data import to_uint8
+from experiments.ems import compute, read_ems
+
+COLUMNS = ("solver", "nfe", "rmse", "rmse_spread", "rmse_median", "rmse_median_spread", "frechet", "frechet_spread")
+
+
+def run(config, workdir) -> list[dict]:
+    workdir = Path(workdir)
+    report.write_config(workdir / "config.json", config)
+    with config_errors():
+        tables = build_tables(config, workdir)
+    frechet, found = build_frechet(config), {}
+    for seed in config.ablation.seeds:
+        for key, row in measure(config, tables, seed, frechet):
+            found.setdefault(key, []).append(row)
+    rows = [{"solver": label, "nfe": nfe} | spread(values) for (label, nfe), values in found.items()]
+    report.write_csv(workdir / "results.csv", rows, COLUMNS)
+    report.write_json(workdir / "results.json", {"rows": rows, "images": len(build_indices(config))})
+    plots_of_errors.plot_errors(workdir / "error.png", rows)
+    for column, title in (("rmse", "RMSE"), ("rmse_median", "median RMSE"), ("frechet", "Fréchet distance")):
+        if all(column in row for row in rows):
+            print(f"{title}, ± half the range over {len(config.ablation.seeds)} seeds\n{matrix(rows, column)}\n")
+    return rows
+
+
+def build_tables(config, workdir) -> dict:
+    """{(label, nfe): (network, table)}, the fine reference solution first."""
+    network = build_model(config)
+    tables = {(REFERENCE, config.benchmark.reference_nfe): (network, reference_table(config, network))}
+    networks = {config.ems.basis: network}
+    for label, changes, options in config.ablation.rows:
+        own = config.copy_and_resolve_references()
+        own.ems.update(changes)
+        network = networks.setdefault(own.ems.basis, None) or build_model(own)
+        networks[own.ems.basis], ems = network, None
+        if options["name"] == "dpm_v3":
+            ems = read_ems(own, network) or compute(own, network, workdir / "ems")
+        for nfe in build_nfes(config):
+            tables[label, nfe] = network, build_table(own, options, nfe, network.prediction, ems)
+    return tables
+
+
+def measure(config, tables, seed, frechet):
+    """Yields ((label, nfe), {rmse, rmse_median, frechet}) of all tables, from the noise of one seed."""
+    mesh, indices, reference, scale = runner.make_mesh(), build_indices(config), None, initial_scale(config)
+    networks = {id(network): network for network, _ in tables.values()}
+    draws = {i: runner.make_draw(n.make, n.shape, scale, n.basis is not None) for i, n in networks.items()}
+    placed = {i: runner.place(mesh, n.params) for i, n in networks.items()}
+    aligned = runner.align({key: table for key, (_, table) in tables.items()})
+    fixed = {"seed": seed, "indices": indices, "batch": config.sample.batch, "mesh": mesh}
+    with tqdm(total=len(tables), desc=f"seed {seed}", unit="table", disable=None) as bar:
+        for key, (table, rows) in aligned.items():
+            network = tables[key][0]
+            labels, i = build_labels(config, network, indices), id(network)
+            samples, _ = runner.collect(draws[i], placed[i], table, rows, labels=labels, **fixed)
+            bar.update()
+            if reference is None:
+                reference = samples
+                continue
+            row = errors(samples, reference)
+            yield key, row | ({"frechet": frechet(to_uint8(samples))} if frechet else {})
+
+
+def spread(values) -> dict:
+    """Mean over seeds of each column, and half the range under NAME_spread."""
+    row = {}
+    for name in ("rmse", "rmse_median", "frechet"):
+        column = [value[name] for value in values if name in value]
+        if column:
+            row |= {name: float(np.mean(column)), f"{name}_spread": float(np.ptp(column)) / 2}
+    return row
+
+
+def matrix(rows, column) -> str:
+    """A line per label, a column per number of evaluations; * marks the best of each."""
+    best, lines = report.best(rows, column), {}
+    for row in rows:
+        mark = "*" if best.get(row["nfe"]) == row[column] else " "
+        text = f"{row[column]:.4g} ± {row[column + '_spread']:.1g}{mark}"
+        lines.setdefault(row["solver"], {})[row["nfe"]] = text
+    nfes = sorted({row["nfe"] for row in rows})
+    width = max(len(label) for label in lines)
+    head = " " * width + "".join(f"{nfe:>20}" for nfe in nfes)
+    return "\n".join(
+        [head] + [f"{k:{width}}" + "".join(f"{v.get(n, '-'):>20}" for n in nfes) for k, v in lines.items()]
+    )
