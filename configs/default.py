@@ -96,7 +96,7 @@ def get_config() -> ConfigDict:
     c.ems.r2 = placeholder(float)
     c.ems.seed = 1  # of noise and probes
     c.ems.batch = 32
-    c.ems.shard = 1024  # points of a unit of work, which is what a killed run loses at most
+    c.ems.shard = 256  # points of a unit of work, which is what a killed run loses at most
     c.ems.block = 8  # noise levels of a unit
     c.ems.accept = False  # take EMS of another network, schedule or guidance as they are
 

@@ -72,7 +72,6 @@ def get_config(variant: str = ""):
         return c
     c.nfe = (5, 6, 8, 10, 15, 20)
     c.sample.count = 256
-    c.ems.shard = 256
     if variant == "settings":
         v3 = [(f"v3, {label}", {}, V3 | options) for label, options in SETTINGS.items()]
         lam = [(f"v3, {label}, lam", {}, {"name": "dpm_v3"} | options) for label, options in SETTINGS.items()]

@@ -22,13 +22,15 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from experiments import plots, report, runner
-from experiments.build import build_schedule, config_errors, find, sampling_range
+from experiments.build import ConfigError, build_schedule, config_errors, find, sampling_range
 from experiments.build_model import Network, build_model
 from experiments.ems_points import closed_form, load_points, rule_of
 from experiments.ems_units import gather_all, together
 from solvers.ems import Recipe, points_wanted, statistics
 from solvers.ems_file import EMS, check_ems, fingerprint, load_ems, save_ems
 from solvers.moments import Plan
+
+VERSION = 1  # of what solvers/moments.py sums: units of another one are not used
 
 
 def run(config, workdir) -> EMS:
@@ -75,6 +77,7 @@ def read_ems(config, network: Network) -> EMS | None:
 
 def compute(config, network: Network, workdir: Path) -> EMS:
     """The EMS of the config, from workdir/ems.npz if that holds them already, else made and written there."""
+    check_sizes(config.ems)
     path, belongs, recipe = workdir / "ems.npz", identity(config, network), build_recipe(config)
     with together():
         points = load_points(config, network, belongs, workdir)
@@ -91,11 +94,18 @@ def compute(config, network: Network, workdir: Path) -> EMS:
             other.ems.model = "gaussian"
             ems = joined(estimate(other, network, points, workdir / "units", recipe), ems, config.ems.gaussian_above)
     meta = {"schedule": belongs["schedule"], "shape": list(network.shape), "points": len(points[0]), "made": made}
-    ems = ems._replace(meta=ems.meta | meta | {"identity": belongs})
+    stored = (getattr(ems, name).astype(np.float32).astype(np.float64) for name in "lsb")  # as a later start reads them
+    ems = EMS(ems.lam, *stored, ems.meta | meta | {"identity": belongs})
     with together():
         if jax.process_index() == 0:
             save_ems(path, ems)
     return ems
+
+
+def check_sizes(c) -> None:
+    for key, least in {"points": 3, "nodes": 2, "batch": 1, "probes": 0, "shard": 1, "block": 1}.items():
+        if c[key] < least:
+            raise ConfigError(f"ems.{key} must be at least {least}, got {c[key]}")
 
 
 def estimate(config, network: Network, points, units: Path, recipe: Recipe) -> EMS:
@@ -141,8 +151,8 @@ def gathering(config) -> dict:
     """How moments are gathered, as plain values."""
     c = config.ems
     lam = [float(build_schedule(config).lam(t)) for t in sampling_range(config, build_schedule(config))]
-    names = ("nodes", "probes", "seed") + (("model",) if c.model != "network" else ())
-    return {"lam": lam, "rule": rule_of(config), "path": c.derivative == "path"} | {name: c[name] for name in names}
+    what = {"version": VERSION, "lam": lam, "rule": rule_of(config), "path": c.derivative == "path"}
+    return what | {name: c[name] for name in ("nodes", "probes", "seed", "model")} | {"dtype": config.model.dtype}
 
 
 def build_recipe(config) -> Recipe:

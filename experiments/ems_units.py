@@ -27,11 +27,8 @@ def gather_all(plan: Plan, data, labels, folder: Path, shard: int, block: int) -
     """The moments of data [K, *D], labels [K] at all of plan.lam [G + 1], from units that exist and units made now.
 
     shard: points of a unit; block: noise levels of a unit. Of several processes, all get the sum over all points.
-    ValueError for sizes below 1 and where the model is not finite, OSError for a full disk: each on all processes.
+    ValueError where the model is not finite, OSError for a full disk: each on all processes.
     """
-    for name, size in {"ems.shard": shard, "ems.block": block}.items():
-        if size < 1:
-            raise ValueError(f"{name} must be at least 1, got {size}: 1024 points and 8 noise levels are usual")
     blocks, shards, first = _parts(len(plan.lam), block), _parts(len(data), shard), jax.process_index() == 0
     if first and len(shards) < jax.process_count():
         print(f"{jax.process_count()} processes share {len(shards)} shards, some idle: lower ems.shard = {shard}")

@@ -150,7 +150,7 @@ class VPDiscrete(Schedule):
 
     def __repr__(self):
         a = self.alphas_cumprod
-        return f"VPDiscrete(N={len(a)}, first={a[0]:.8g}, last={a[-1]:.8g})"
+        return f"VPDiscrete(N={len(a)}, first={a[0]:.8g}, last={a[-1]:.8g}, sum={a.sum():.8g})"
 
     def _knots(self):
         """t and log alpha where alpha > 0."""

@@ -122,5 +122,5 @@ def test_progress_and_a_network_that_fails():
         )
     with pytest.raises(ValueError, match="at least 3 increasing"):
         estimate(lambda x, t: x, EDM(), data, LAM[::-1], jax.random.key(0), "x0")
-    with pytest.raises(ValueError, match="at least 2 data points"):
+    with pytest.raises(ValueError, match="at least 3 data points"):
         estimate(lambda x, t: x, EDM(), data[:1], LAM, jax.random.key(0), "x0")

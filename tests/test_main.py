@@ -53,7 +53,7 @@ def test_configs_build(module, variant):
 @pytest.mark.parametrize(
     "argument, status, expected",
     [
-        ("--config.sovler.order=2", 2, "unknown key 'sovler' in --config.sovler.order; keys of config are: benchmark,"),
+        ("--config.sovler.order=2", 2, "unknown key 'sovler' in --config.sovler.order; keys of config are: ablation, benchmark,"),
         ("--config.solver.ordr=2", 2, "keys of config.solver are: coordinates, corrector, "),
         ("--config.nfe.a=2", 2, "none: it is a value"),
         ("--config.solver.order=x", 2, "invalid literal"),
@@ -168,7 +168,7 @@ def test_exact_solution_of_a_gaussian():
 def test_the_main_job_leaves_all_its_files(tmp_path, capsys):
     config = small()
     main.run_experiment(config, tmp_path)
-    names = {"config.json", "results.csv", "results.json", "grid.png", "error.png", "samples", "ems.npz"}
+    names = {"config.json", "results.csv", "results.json", "grid.png", "error.png", "samples", "ems.npz", "units"}
     assert {p.name for p in tmp_path.iterdir()} == names
     rows = list(csv.DictReader((tmp_path / "results.csv").open()))
     assert {(r["solver"], r["nfe"]) for r in rows} == {(s, n) for s, _ in config.benchmark.solvers for n in ("5", "8")}
@@ -220,7 +220,7 @@ def test_blocks_of_a_smaller_run_are_kept(tmp_path):
 def test_ems_and_speed_run(tmp_path, capsys):
     config = small(experiment="ems")
     main.run_experiment(config, tmp_path / "ems")
-    assert {p.name for p in (tmp_path / "ems").iterdir()} == {"config.json", "ems.npz", "ems.png"}
+    assert {p.name for p in (tmp_path / "ems").iterdir()} == {"config.json", "ems.npz", "ems.png", "units"}
     config = small(experiment="speed", **{"speed.batch": 4, "speed.repeats": 2, "ems.path": f"{tmp_path}/ems/ems.npz"})
     main.run_experiment(config, tmp_path / "speed")
     rows = json.loads((tmp_path / "speed" / "results.json").read_text())["rows"]
