@@ -12,6 +12,7 @@ Experiments:
   convergence error against the number of evaluations on a closed-form mixture, where it is exact
   ems_ablation  what DPM-Solver-v3 depends on: statistics by statistics, option by option
   parity      a directory of official numbers, case by case
+  ems_parity  the statistics estimated here against those of such a directory
 Every key is in configs/default.py with its meaning; a config file may have variants (configs/fashion_mnist.py:smoke).
 """
 
@@ -29,7 +30,7 @@ ROOT = Path(__file__).resolve().parent
 DEFAULT = "configs/fashion_mnist.py"
 EXPERIMENTS = (
     *("benchmark", "sample", "ems", "train", "classifier"),
-    *("speed", "health", "spectrum", "convergence", "parity", "ems_ablation"),
+    *("speed", "health", "spectrum", "convergence", "parity", "ems_ablation", "ems_parity"),
 )
 
 config_flags.DEFINE_config_file(

@@ -14,7 +14,7 @@ def get_config() -> ConfigDict:
     c.nfe = (5, 6, 8, 10)  # network evaluations; `sample` and `speed` take the largest
 
     c.solver = ConfigDict()  # one solver, for `sample`
-    c.solver.name = "dpm_v3"
+    c.solver.name = "auto"  # auto: what measured best for this nfe (solvers/recipes.py), or a solver's name
     c.solver.order = placeholder(int)
     c.solver.variant = placeholder(str)  # which of the published forms: the builders' docstrings have their meaning
     c.solver.form = placeholder(str)  # unipc: x0 | eps, what the multistep formula extrapolates

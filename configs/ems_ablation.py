@@ -71,11 +71,11 @@ def get_config(variant: str = ""):
         )
         return c
     c.nfe = (5, 6, 8, 10, 15, 20)
-    c.sample.count = 256
+    c.sample.count = 256 if variant == "settings" else 128
     if variant == "settings":
         v3 = [(f"v3, {label}", {}, V3 | options) for label, options in SETTINGS.items()]
         lam = [(f"v3, {label}, lam", {}, {"name": "dpm_v3"} | options) for label, options in SETTINGS.items()]
         c.ablation.rows = (*PEERS, *v3, *lam)
     if variant == "guided":
-        c.guidance.scale, c.sample.count, c.ablation.rows = 1.5, 128, GUIDED
+        c.guidance.scale, c.ablation.rows = 1.5, GUIDED
     return c

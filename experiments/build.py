@@ -120,7 +120,7 @@ def build_solvers(config) -> list[tuple[str, dict]]:
         names = [name.strip() for name in entry.split(",")] if isinstance(entry, str) else []
         solvers += [(name, {"name": name}) for name in names] or [(entry[0], dict(entry[1]))]
     for label, options in solvers:
-        check_known(SOLVERS, options.get("name"), f"solver of {label!r}")
+        check_known(("auto", *SOLVERS), options.get("name"), f"solver of {label!r}")
     if not solvers:
         raise ConfigError(f"benchmark.solvers is empty: name some of {', '.join(SOLVERS)}")
     if len({label for label, _ in solvers}) < len(solvers):

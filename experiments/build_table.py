@@ -8,6 +8,7 @@ import numpy as np
 from experiments.build import ConfigError, build_schedule, check_known, choose, config_errors, sampling_range
 from solvers import SOLVERS, Table, denoise_to_zero
 from solvers.grid import GRIDS, snap_to
+from solvers.recipes import AUTO, AUTO_WITHOUT_EMS, pick
 from solvers.singlestep import fast_orders, fixed_orders, outer_grid
 
 ORDERS = {"fast": fast_orders, "fixed": fixed_orders}  # of the steps of a singlestep solver, from nfe and its order
@@ -18,9 +19,9 @@ def build_table(config, options: Mapping, nfe: int, prediction: str, ems=None) -
 
     options: `name`, the builder's own options, and optionally `grid` (keys of `config.grid` that differ for this
     solver), `denoise_to_zero`, for a singlestep solver `orders` (a key of ORDERS), and `at_nfe` ({nfe: options that
-    differ there}).
+    differ there}). The name `auto` stands for what recipes.py has for this number of evaluations.
     """
-    options = dict(options)
+    options = automatic(config, nfe, ems) if options["name"] == "auto" else dict(options)
     options.update(options.pop("at_nfe", {}).get(nfe, {}))
     name, own_grid = options.pop("name"), options.pop("grid", {})
     denoise = options.pop("denoise_to_zero", False)
@@ -46,6 +47,16 @@ def build_table(config, options: Mapping, nfe: int, prediction: str, ems=None) -
     if table.nfe != nfe:
         raise ConfigError(f"{name} on this grid takes {table.nfe} network evaluations, but nfe = {nfe} is configured")
     return table
+
+
+def needs_ems(solvers) -> bool:
+    """Whether one of [(label, options)] can use the model's EMS."""
+    return any(options["name"] in ("auto", "dpm_v3") for _, options in solvers)
+
+
+def automatic(config, nfe: int, ems) -> dict:
+    """The options of the solver that measured best, with statistics or without."""
+    return dict(pick(AUTO_WITHOUT_EMS if ems is None else AUTO, config.guidance.scale, nfe))
 
 
 def _options_of(builder) -> list[str]:

@@ -32,7 +32,7 @@ from experiments.build import (
     sampling_range,
 )
 from experiments.build_model import build_model
-from experiments.build_table import build_table
+from experiments.build_table import build_table, needs_ems
 from experiments.ems import find_ems
 from gaussian import Mixture, denoiser
 from solvers import advance
@@ -92,7 +92,7 @@ def own_cases(config, workdir) -> dict[str, Case]:
         own = config.copy_and_resolve_references()
         own.schedule.name = name
         network, schedule, ems = build_model(own), build_schedule(own), None
-        if any(options["name"] == "dpm_v3" for _, options in solvers):
+        if needs_ems(solvers):
             ems = find_ems(own, network, Path(workdir) / name)  # statistics belong to one schedule
         tables = {}
         for nfe in build_nfes(config):

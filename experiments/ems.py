@@ -160,6 +160,11 @@ def build_recipe(config) -> Recipe:
     return Recipe()._replace(**{key: config.ems[key] for key in Recipe._fields if config.ems[key] is not None})
 
 
+def make_lam(config) -> np.ndarray:
+    """The noise levels [nodes + 1], uniform in lam over the range of sampling."""
+    return np.linspace(*gathering(config)["lam"], config.ems.nodes + 1)
+
+
 def make_plan(config, network: Network) -> Plan:
     mesh = runner.make_mesh(jax.local_devices())
     g = gathering(config)
@@ -167,7 +172,7 @@ def make_plan(config, network: Network) -> Plan:
         lambda params, x, t, label: network.make(params, label)(x, t),
         runner.place(mesh, network.params),
         build_schedule(config),
-        np.linspace(*g["lam"], g["nodes"] + 1),
+        make_lam(config),
         jax.random.key(g["seed"]),
         prediction=network.prediction,
         rule="trajectory" if g["rule"] == "trajectory" else "noised",

@@ -4,7 +4,8 @@
 
 For each solver, at the largest nfe: the time of one batch of samples, noise included, over the time of nfe calls of
 the network alone, jitted, on the same devices, each on the output of the one before. Measurements are interleaved
-and repeated, and the ratio is that of neighbours in time: its median, with the quartiles as the spread.
+and repeated, and the ratio is that of neighbours in time: its median, with the quartiles as the spread. The last row is
+the estimation of EMS: visits of as many points at some noise levels, over calls of the network at the same.
 """
 
 import time
@@ -16,30 +17,35 @@ import numpy as np
 from tqdm import tqdm
 
 from experiments import report, runner
-from experiments.build import build_nfes, build_solvers, initial_scale
+from experiments.build import build_nfes, build_schedule, build_solvers, initial_scale
 from experiments.build_model import build_labels, build_model
-from experiments.build_table import build_table
-from experiments.ems import find_ems
+from experiments.build_table import build_table, needs_ems
+from experiments.ems import find_ems, make_lam, make_plan
+from solvers.moments import gatherer
 
 
 def run(config, workdir) -> list[dict]:
     workdir, c, nfe = Path(workdir), config.speed, build_nfes(config)[-1]
     report.write_config(workdir / "config.json", config)
     network, solvers, mesh = build_model(config), build_solvers(config), runner.make_mesh()
-    ems = find_ems(config, network, workdir) if any(o["name"] == "dpm_v3" for _, o in solvers) else None
+    ems = find_ems(config, network, workdir) if needs_ems(solvers) else None
     sampled, bare, batch = contestants(config, network, mesh)
     rows = []
-    with tqdm(total=len(solvers) * (c.repeats + 1), desc="speed", disable=None) as bar:
+    with tqdm(total=(len(solvers) + 1) * (c.repeats + 1), desc="speed", disable=None) as bar:
         for label, options in solvers:
             table = build_table(config, options, nfe, network.prediction, ems)
             pair = partial(sampled, runner.place(mesh, table.astype(np.float32))), partial(bare, table.t)
             rows.append({"solver": label, "nfe": nfe} | measure(*pair, c.repeats, bar.update))
+        pair = visits(config, network, batch), partial(bare, visited_times(config))
+        rows.append(
+            {"solver": "EMS, per visit", "nfe": len(visited_times(config))} | measure(*pair, c.repeats, bar.update)
+        )
     report.write_json(workdir / "results.json", {"rows": rows, "batch": batch, "devices": mesh.devices.size})
     report.write_csv(workdir / "results.csv", rows, tuple(rows[0]))
     print(f"batch {batch} on {mesh.devices.size} {mesh.devices.flat[0].platform} devices, {c.repeats} repeats; medians")
     for row in rows:
         print(
-            "{solver:18s} nfe {nfe}: sample {sample:.4g} s, bare network calls {bare:.4g} s, "
+            "{solver:18s} nfe {nfe}: {sample:.4g} s, bare network calls {bare:.4g} s, "
             "ratio {ratio:.3f} (quartiles {low:.3f} to {high:.3f})".format(**row)
         )
     return rows
@@ -65,6 +71,20 @@ def contestants(config, network, mesh):
         return y
 
     return sampled, bare, len(indices)
+
+
+def visited_times(config):
+    schedule = build_schedule(config)
+    return schedule.t_of_lam(make_lam(config)[:: max(config.ems.nodes // 8, 1)])
+
+
+def visits(config, network, count):
+    """All that `ems` does at these noise levels with `count` points, sums on the host included."""
+    plan = make_plan(config, network)
+    gather = gatherer(plan._replace(lam=build_schedule(config).lam(visited_times(config)), rule="noised"))
+    indices = np.arange(count)
+    data = runner.initial_noise(config.ems.seed, indices, network.shape)
+    return partial(gather, data, indices, (build_labels(config, network, indices),))
 
 
 def measure(sample, bare, repeats: int, progress) -> dict:

@@ -39,7 +39,7 @@ def dpm_v3(
     """DPM-Solver-v3 of orders 1 to 3, for any time grid inside the range of `ems`.
 
     Without any of order, variant, corrector and the pseudo flags, those that measured best for the number of steps and
-    for statistics of a guided or unguided model (recipes.py); with some of them, or with `published`, the others are
+    the guidance that the statistics were made with (recipes.py); with some of them, or with `published`, the others are
     order=3, variant="taylor", corrector=True, and no pseudo derivatives.
 
     `variant`: "taylor", the published weights of (2), or in the predictor "dpmsolver": E counts as constant in the
@@ -62,8 +62,8 @@ def dpm_v3(
     rows, shape = len(at.t) - 1, ems.l.shape[1:]
     given = {"order": order, "variant": variant, "corrector": corrector}
     given |= {"predictor_pseudo": predictor_pseudo, "corrector_pseudo": corrector_pseudo}
-    guided = ems.meta.get("identity", {}).get("guidance", 1.0) != 1.0
-    order, variant, corrector, predictor_pseudo, corrector_pseudo = dpm_v3_options(given, rows, guided, published)
+    guidance = ems.meta.get("identity", {}).get("guidance", 1.0)
+    order, variant, corrector, predictor_pseudo, corrector_pseudo = dpm_v3_options(given, rows, guidance, published)
     check_choice("dpm_v3", "variant", variant, ("taylor", "dpmsolver"))
     steps = integrate(ems, at.lam, order + 1, interpolation, published)
     flat = variant == "dpmsolver"

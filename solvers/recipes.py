@@ -1,10 +1,10 @@
-"""Which options dpm_v3 has when none are given: those that measured best, as data (README, "Which settings").
+"""What is taken where nothing is asked for: what measured best, as data (README, "Which settings").
 
-Keys: whether the statistics are of a guided model; the least number of evaluations. `published`: with `published=True`,
-and for the others where some are given.
+Keys: from what guidance scale on (measured at 1, 1.5 and 7.5), and from how many network evaluations on.
 """
 
-PUBLISHED = {
+KARRAS = {"name": "karras", "rho": 7.0}
+PUBLISHED = {  # of dpm_v3 with `published=True`, and of the others where some are given
     "order": 3,
     "variant": "taylor",
     "corrector": True,
@@ -13,15 +13,24 @@ PUBLISHED = {
 }
 PSEUDO = PUBLISHED | {"variant": "dpmsolver", "predictor_pseudo": True, "corrector_pseudo": True}
 SECOND = PUBLISHED | {"order": 2, "variant": "dpmsolver", "corrector_pseudo": True}
-DPM_V3 = {
-    False: {1: PSEUDO},
-    True: {1: SECOND},
+DPM_V3 = {1.0: {1: PSEUDO}, 4.0: {1: SECOND}}  # options of dpm_v3, by the guidance of its statistics
+
+# a solver and its grid
+AUTO = {
+    1.0: {1: {"name": "ipndm", "order": 3, "grid": KARRAS}, 8: {"name": "dpm_v3", "grid": KARRAS | {"rho": 12.0}}},
+    4.0: {1: {"name": "dpm_v3", "grid": KARRAS}},
 }
+AUTO_WITHOUT_EMS = {1.0: {1: {"name": "ipndm", "order": 3, "grid": KARRAS}}}
 
 
-def dpm_v3_options(given: dict, nfe: int, guided: bool, published: bool) -> list:
+def pick(recipes: dict, guidance: float, nfe: int) -> dict:
+    """The entry of the largest keys that are at most the guidance scale, and nfe."""
+    budgets = recipes[max((least for least in recipes if least <= guidance), default=1.0)]
+    return budgets[max(least for least in budgets if least <= nfe)]
+
+
+def dpm_v3_options(given: dict, nfe: int, guidance: float, published: bool) -> list:
     """The values of the options in PUBLISHED, in that order, from those `given` ({name: value, None for unset})."""
     given = {name: value for name, value in given.items() if value is not None}
-    recipes = DPM_V3[guided]
-    best = recipes[max(least for least in recipes if least <= nfe)]
-    return list(((PUBLISHED if given or published else best) | given).values())
+    base = PUBLISHED if given or published else pick(DPM_V3, guidance, nfe)
+    return list((base | given).values())

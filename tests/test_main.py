@@ -53,7 +53,7 @@ def test_configs_build(module, variant):
 @pytest.mark.parametrize(
     "argument, status, expected",
     [
-        ("--config.sovler.order=2", 2, "unknown key 'sovler' in --config.sovler.order; keys of config are: ablation, benchmark,"),
+        ("--config.sovler.order=2", 2, "unknown key 'sovler' in --config.sovler.order; keys of config are: ablation,"),
         ("--config.solver.ordr=2", 2, "keys of config.solver are: coordinates, corrector, "),
         ("--config.nfe.a=2", 2, "none: it is a value"),
         ("--config.solver.order=x", 2, "invalid literal"),

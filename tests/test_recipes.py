@@ -4,6 +4,8 @@ import jax
 import numpy as np
 import pytest
 
+from configs import toy_gmm
+from experiments.build_table import build_table
 from solvers import SOLVERS, ems, recipes
 from solvers.ems import DEFAULT, EMS, PLAIN, estimate, points_wanted, statistics
 from solvers.grid import GRIDS
@@ -74,7 +76,7 @@ def constant_ems(guidance, value=0.3):
 @pytest.mark.parametrize("guidance", [1.0, 7.5])
 def test_without_options_the_recipe_is_taken(guidance):
     grid, given = GRIDS["lam_uniform"](VP(), 6, 1.0, 1e-3), constant_ems(guidance)
-    options = recipes.DPM_V3[guidance != 1.0][1]
+    options = recipes.pick(recipes.DPM_V3, guidance, 6)
     for x, y in zip(
         SOLVERS["dpm_v3"](VP(), grid, ems=given), SOLVERS["dpm_v3"](VP(), grid, ems=given, **options), strict=True
     ):
@@ -109,3 +111,24 @@ def compare(mine, theirs):
 def test_an_unknown_variant_is_refused():
     with pytest.raises(ValueError, match="variant"):
         SOLVERS["dpm_v3"](EDM(), GRIDS["karras"](EDM(), 5), degenerate=True, variant="midpoint")
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 7.5])
+@pytest.mark.parametrize("nfe", [1, 5, 8, 20])
+def test_auto_is_the_recipe_of_its_budget(scale, nfe):
+    config = toy_gmm.get_config("smoke")
+    config.guidance.scale = scale
+    lam = np.linspace(-4.5, 6.3, 5)
+    given = EMS(lam, *np.random.default_rng(0).normal(size=(3, 5, 2)), {})
+    for known, table in ((given, recipes.AUTO), (None, recipes.AUTO_WITHOUT_EMS)):
+        entry = recipes.pick(table, scale, nfe)
+        assert known is not None or entry["name"] != "dpm_v3"
+        got, expected = (build_table(config, options, nfe, "x0", known) for options in ({"name": "auto"}, entry))
+        assert got.nfe == nfe
+        for x, y in zip(got, expected, strict=True):
+            np.testing.assert_array_equal(x, y)
+
+
+def test_every_recipe_begins_at_one_evaluation():
+    for table in (recipes.DPM_V3, recipes.AUTO, recipes.AUTO_WITHOUT_EMS):
+        assert min(table) == 1.0 and all(min(entries) == 1 for entries in table.values())
