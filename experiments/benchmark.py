@@ -23,7 +23,7 @@ from experiments.build import (
     sampling_range,
 )
 from experiments.build_model import build_labels, build_model
-from experiments.build_table import build_table, needs_ems
+from experiments.build_table import build_table
 from experiments.data import to_uint8
 from experiments.ems import find_ems
 
@@ -53,7 +53,7 @@ def run(config, workdir) -> list[dict]:
 def build_tables(config, network, workdir) -> dict:
     """{(label, nfe): table}, and under `reference` the reference solution's, unless the model can be solved exactly."""
     nfes, solvers = build_nfes(config), build_solvers(config)
-    ems = find_ems(config, network, workdir) if needs_ems(solvers) else None
+    ems = find_ems(config, network, workdir, solvers)
     tables = {}
     if config.model.name != "mixture":
         tables[REFERENCE] = reference_table(config, network)

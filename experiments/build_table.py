@@ -49,11 +49,6 @@ def build_table(config, options: Mapping, nfe: int, prediction: str, ems=None) -
     return table
 
 
-def needs_ems(solvers) -> bool:
-    """Whether one of [(label, options)] can use the model's EMS."""
-    return any(options["name"] in ("auto", "dpm_v3") for _, options in solvers)
-
-
 def automatic(config, nfe: int, ems) -> dict:
     """The options of the solver that measured best, with statistics or without."""
     return dict(pick(AUTO_WITHOUT_EMS if ems is None else AUTO, config.guidance.scale, nfe))

@@ -32,7 +32,7 @@ from experiments.build import (
     sampling_range,
 )
 from experiments.build_model import build_model
-from experiments.build_table import build_table, needs_ems
+from experiments.build_table import build_table
 from experiments.ems import find_ems
 from gaussian import Mixture, denoiser
 from solvers import advance
@@ -91,9 +91,8 @@ def own_cases(config, workdir) -> dict[str, Case]:
     for name in config.convergence.schedules:
         own = config.copy_and_resolve_references()
         own.schedule.name = name
-        network, schedule, ems = build_model(own), build_schedule(own), None
-        if needs_ems(solvers):
-            ems = find_ems(own, network, Path(workdir) / name)  # statistics belong to one schedule
+        network, schedule = build_model(own), build_schedule(own)
+        ems = find_ems(own, network, Path(workdir) / name, solvers)  # statistics belong to one schedule
         tables = {}
         for nfe in build_nfes(config):
             for label, options in solvers:

@@ -58,11 +58,22 @@ def summary(ems: EMS, error: float) -> str:
     return "\n".join(lines)
 
 
-def find_ems(config, network: Network, workdir) -> EMS | None:
-    """The EMS of `ems.path`; of a mixture without one, estimated now and kept in the workdir for the next time."""
-    if config.ems.path or config.model.name != "mixture":
+def find_ems(config, network: Network, workdir, solvers) -> EMS | None:
+    """The EMS that `solvers`, [(label, options)], need: those of `ems.path`; of a mixture without a path, estimated now
+    and kept in the workdir for the next time. The solver `auto` does without where they are not of this model.
+    """
+    names = {options["name"] for _, options in solvers} & {"auto", "dpm_v3"}
+    if not names:
+        return None
+    if config.model.name == "mixture" and not config.ems.path:
+        return compute(config, network, Path(workdir))
+    try:
         return read_ems(config, network)
-    return compute(config, network, Path(workdir))
+    except ConfigError as error:
+        if "dpm_v3" in names:
+            raise
+        print(f"auto goes on without EMS: {error}")
+        return None
 
 
 def read_ems(config, network: Network) -> EMS | None:

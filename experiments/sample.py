@@ -23,7 +23,7 @@ from experiments.build import (
     initial_scale,
 )
 from experiments.build_model import build_labels, build_model
-from experiments.build_table import automatic, build_table, needs_ems
+from experiments.build_table import automatic, build_table
 from experiments.data import to_uint8
 from experiments.ems import find_ems
 from experiments.ems_points import load_data
@@ -36,7 +36,7 @@ def run(config, workdir) -> dict:
     workdir, c = Path(workdir), config.sample
     (label, options), nfe = build_solver(config), build_nfes(config)[-1]  # of a benchmark's several, the largest
     network, frechet = build_model(config), build_frechet(config)
-    ems = find_ems(config, network, workdir) if needs_ems([(label, options)]) else None
+    ems = find_ems(config, network, workdir, [(label, options)])
     table = build_table(config, options, nfe, network.prediction, ems)
     label += f": {automatic(config, nfe, ems)['name']}" if label == "auto" else ""
     resolved = json.loads(config.to_json_best_effort())

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from experiments import report, runner
 from experiments.build import build_nfes, build_schedule, build_solvers, initial_scale
 from experiments.build_model import build_labels, build_model
-from experiments.build_table import build_table, needs_ems
+from experiments.build_table import build_table
 from experiments.ems import find_ems, make_lam, make_plan
 from solvers.moments import gatherer
 
@@ -28,7 +28,7 @@ def run(config, workdir) -> list[dict]:
     workdir, c, nfe = Path(workdir), config.speed, build_nfes(config)[-1]
     report.write_config(workdir / "config.json", config)
     network, solvers, mesh = build_model(config), build_solvers(config), runner.make_mesh()
-    ems = find_ems(config, network, workdir) if needs_ems(solvers) else None
+    ems = find_ems(config, network, workdir, solvers)
     sampled, bare, batch = contestants(config, network, mesh)
     rows = []
     with tqdm(total=(len(solvers) + 1) * (c.repeats + 1), desc="speed", disable=None) as bar:

@@ -224,15 +224,28 @@ def test_ems_and_speed_run(tmp_path, capsys):
     config = small(experiment="speed", **{"speed.batch": 4, "speed.repeats": 2, "ems.path": f"{tmp_path}/ems/ems.npz"})
     main.run_experiment(config, tmp_path / "speed")
     rows = json.loads((tmp_path / "speed" / "results.json").read_text())["rows"]
-    assert all(row["low"] <= row["ratio"] <= row["high"] for row in rows) and len(rows) == 5
+    assert all(row["low"] <= row["ratio"] <= row["high"] for row in rows) and len(rows) == 6  # five solvers and the EMS
     assert "ratio" in capsys.readouterr().out
 
 
-def test_ems_of_another_schedule_are_refused(tmp_path):
+def test_ems_of_another_model_are_refused_and_named(tmp_path, capsys):
+    """By dpm_v3, unless they are accepted; the solver `auto` goes on without them."""
     main.run_experiment(small(experiment="ems"), tmp_path)
-    config = small(**{"ems.path": f"{tmp_path}/ems.npz", "schedule.name": "vp"})
-    with pytest.raises(build.ConfigError, match="schedule"):
-        main.run_experiment(config, tmp_path / "b")
+    path = {"ems.path": f"{tmp_path}/ems.npz"}
+    for change, sides in (
+        ({"schedule.name": "vp"}, r"schedule EDM\(\), sampling uses VP"),
+        ({"mixture.radius": 0.7}, "parameters [0-9a-f]{16}, sampling uses [0-9a-f]{16}"),
+    ):
+        with pytest.raises(build.ConfigError, match=sides):
+            main.run_experiment(small(**path, **change), tmp_path / "b")
+    other = {"mixture.radius": 0.7, "experiment": "sample", "nfe": 8, "sample.count": 4}
+    main.run_experiment(small(**path, **other, **{"ems.accept": True, "solver.name": "dpm_v3"}), tmp_path / "c")
+    capsys.readouterr()
+    main.run_experiment(small(**path, **other), tmp_path / "d")
+    printed = capsys.readouterr().out
+    assert "auto goes on without EMS: the EMS are of parameters" in printed and "auto: ipndm" in printed
+    main.run_experiment(small(**path, experiment="sample", nfe=8, **{"sample.count": 4}), tmp_path / "e")
+    assert "auto: dpm_v3" in capsys.readouterr().out
 
 
 def test_images_are_written_as_uint8_and_drawn(tmp_path):
