@@ -13,7 +13,7 @@ from experiments.bases import coordinates
 from experiments.build import ConfigError, build_schedule, check_known, initial_scale
 from experiments.build_model import Network, build_labels
 from experiments.build_table import build_table
-from models.checkpoint import write_npz
+from solvers import npz
 from solvers.ems_file import fingerprint
 
 RULES = ("auto", "noised", "samples", "trajectory")
@@ -47,10 +47,14 @@ def load_points(config, network: Network, identity: dict, workdir: Path) -> tupl
 def draw_samples(config, network: Network, identity, labels, path: Path) -> np.ndarray:
     """Samples of the model, by UniPC of order 3; kept in `path`, since they cost as much as several noise levels."""
     made = fingerprint(identity | {"count": len(labels), "seed": config.ems.seed, "nfe": SAMPLE_NFE})
-    if path.exists():
-        with np.load(path, allow_pickle=False) as file:
-            if str(file["made"]) == made:
-                return file["points"]
+    try:
+        file = npz.read(path, ("points", "made"))
+        if str(file["made"]) == made:
+            return file["points"]
+    except FileNotFoundError:
+        pass
+    except ValueError as error:
+        print(f"{error}: they are drawn again now")
     table = build_table(config, {"name": "unipc", "grid": {"name": "lam_uniform"}}, SAMPLE_NFE, network.prediction)
     draw = runner.make_draw(network.make, network.shape, initial_scale(config), network.basis is not None)
     mesh = runner.make_mesh(jax.local_devices())
@@ -58,7 +62,7 @@ def draw_samples(config, network: Network, identity, labels, path: Path) -> np.n
     fixed |= {"batch": config.sample.batch}
     with tqdm(total=len(labels), desc="samples for the EMS", unit="sample", disable=None) as bar:
         points, _ = runner.collect(draw, network.params, table.astype(np.float32), table.nfe, bar.update, **fixed)
-    write_npz(path, {"points": points, "made": made})
+    npz.write(path, {"points": points, "made": made})
     return points
 
 
