@@ -39,6 +39,7 @@ SOLVERS = (
     ("Heun", {"name": "edm_heun", **KARRAS}),
     ("DPM-Solver-v3", {"name": "dpm_v3", "order": 3}),
     ("DPM-Solver-v3, 2 + pseudo 3", {"name": "dpm_v3", "order": 2, "corrector_pseudo": True}),
+    ("DPM-Solver-v3, default", {"name": "dpm_v3", **KARRAS}),
 )
 
 

@@ -12,8 +12,9 @@ PUBLISHED = {  # of dpm_v3 with `published=True`, and of the others where some a
     "corrector_pseudo": False,
 }
 PSEUDO = PUBLISHED | {"variant": "dpmsolver", "predictor_pseudo": True, "corrector_pseudo": True}
+THIRD = PSEUDO | {"corrector_pseudo": False}
 SECOND = PUBLISHED | {"order": 2, "variant": "dpmsolver", "corrector_pseudo": True}
-DPM_V3 = {1.0: {1: PSEUDO}, 4.0: {1: SECOND}}  # options of dpm_v3, by the guidance of its statistics
+DPM_V3 = {1.0: {1: PSEUDO, 15: THIRD}, 4.0: {1: SECOND}}  # options of dpm_v3, by the guidance of its statistics
 
 # a solver and its grid
 AUTO = {
