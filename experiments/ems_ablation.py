@@ -5,7 +5,7 @@
 Each row of `ablation.rows` is (label, {keys of `ems` that differ}, {solver options, as in benchmark.solvers}). Its EMS
 are those of ems.path, or are estimated in units under the workdir, which rows share where they can: the moments of 256
 of 1024 points are gathered once. Every row samples the same noise as every other, once per seed of `ablation.seeds`;
-errors are to a fine solution, and spreads are over the seeds. Writes results.csv, results.json, error.png.
+errors are to a fine solution, and spreads are over the seeds. Writes results.csv, results.json, ratios.png.
 """
 
 from pathlib import Path
@@ -21,7 +21,8 @@ from experiments.build_table import build_table
 from experiments.data import to_uint8
 from experiments.ems import compute, read_ems
 
-COLUMNS = ("solver", "nfe", "rmse", "rmse_spread", "rmse_median", "rmse_median_spread", "frechet", "frechet_spread")
+TITLES = {"rmse": "RMSE", "rmse_median": "median RMSE", "frechet": "Fréchet distance"}
+COLUMNS = ("solver", "nfe", *(f"{column}{end}" for column in TITLES for end in ("", "_spread")))
 
 
 def run(config, workdir) -> list[dict]:
@@ -36,10 +37,10 @@ def run(config, workdir) -> list[dict]:
     rows = [{"solver": label, "nfe": nfe} | spread(values) for (label, nfe), values in found.items()]
     report.write_csv(workdir / "results.csv", rows, COLUMNS)
     report.write_json(workdir / "results.json", {"rows": rows, "images": len(build_indices(config))})
-    plots_of_errors.plot_errors(workdir / "error.png", rows)
-    for column, title in (("rmse", "RMSE"), ("rmse_median", "median RMSE"), ("frechet", "Fréchet distance")):
-        if all(column in row for row in rows):
-            print(f"{title}, ± half the range over {len(config.ablation.seeds)} seeds\n{matrix(rows, column)}\n")
+    titles = {column: title for column, title in TITLES.items() if all(column in row for row in rows)}
+    plots_of_errors.plot_ratios(workdir / "ratios.png", rows, titles)
+    for column, title in titles.items():
+        print(f"{title}, ± half the range over {len(config.ablation.seeds)} seeds\n{matrix(rows, column)}\n")
     return rows
 
 
@@ -84,7 +85,7 @@ def measure(config, tables, seed, frechet):
 def spread(values) -> dict:
     """Mean over seeds of each column, and half the range under NAME_spread."""
     row = {}
-    for name in ("rmse", "rmse_median", "frechet"):
+    for name in TITLES:
         column = [value[name] for value in values if name in value]
         if column:
             row |= {name: float(np.mean(column)), f"{name}_spread": float(np.ptp(column)) / 2}

@@ -30,6 +30,26 @@ def plot_errors(path, rows):
     save(figure, path)
 
 
+def plot_ratios(path, rows, columns):
+    """A panel per column {name: title}: each label's value at each nfe over the best there, as numbers and colours."""
+    labels, nfes = (list(dict.fromkeys(row[key] for row in rows)) for key in ("solver", "nfe"))
+    size = (2.5 + 0.62 * len(nfes) * len(columns), 0.8 + 0.26 * len(labels))
+    figure, axes = plt.subplots(1, len(columns), figsize=size, squeeze=False, sharey=True, layout="constrained")
+    for axis, (column, title) in zip(axes[0], columns.items()):
+        values = np.full((len(labels), len(nfes)), np.nan)
+        for row in rows:
+            values[labels.index(row["solver"]), nfes.index(row["nfe"])] = row[column]
+        ratio = values / np.nanmin(values, axis=0)
+        axis.imshow(ratio, vmin=1, vmax=2.5, cmap="YlOrBr", aspect="auto")
+        for (i, j), value in np.ndenumerate(ratio):
+            axis.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=8)
+        axis.set_xticks(range(len(nfes)), nfes)
+        axis.set_yticks(range(len(labels)), labels, fontsize=8)
+        axis.set_title(f"{title} / best", fontsize=10)
+        axis.set_xlabel("network evaluations")
+    save(figure, path)
+
+
 def plot_spectrum(path, curves, eigenvalues=()):
     """curves: {(label, nfe): Spectrum}. |relative error of the deviation| against variance, a panel per nfe."""
     solvers, nfes = (list(dict.fromkeys(key[i] for key in curves)) for i in (0, 1))

@@ -8,6 +8,7 @@ import pytest
 from matplotlib import image
 
 from experiments import plots, plots_of_errors, report
+from solvers.ems_data import EMS
 
 ROWS = [
     {
@@ -107,8 +108,11 @@ def test_pictures_are_written_whole(tmp_path):
     points = np.random.default_rng(0).normal(size=(20, 2))
     plots.plot_scatter(tmp_path / "scatter.png", {"5 evaluations": [("reference", points), ("DDIM", points)]})
     curves = np.random.default_rng(0).normal(size=(3, 4, 2, 2, 1))
-    plots.plot_ems(tmp_path / "ems.png", np.arange(4), **dict(zip("lsb", curves)))
-    names = {"grid.png", "samples.png", "error.png", "scatter.png", "ems.png"}
+    errors = {name: [0.1, 0.2, 0.1, 0.3] for name in "lsb"}
+    plots.plot_ems(tmp_path / "ems.png", EMS(np.arange(4), *curves, {"standard_error": errors}))
+    plots.plot_ems(tmp_path / "published.png", EMS(np.arange(4), *curves, {}))
+    plots_of_errors.plot_ratios(tmp_path / "ratios.png", [r for r in ROWS if r.get("rmse")], {"rmse": "RMSE"})
+    names = {"grid.png", "samples.png", "error.png", "scatter.png", "ems.png", "published.png", "ratios.png"}
     assert {p.name for p in tmp_path.iterdir()} == names
     for name in names:
         assert np.ptp(image.imread(tmp_path / name)[..., :3]) > 0.5
