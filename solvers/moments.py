@@ -56,7 +56,10 @@ class Coefficients(NamedTuple):
 
 
 def coefficients(schedule, lam, prediction) -> Coefficients:
-    """Float64 values and central differences on the host (step 1e-4: truncation and round-off are both below 1e-8)."""
+    """Float64 values and central differences on the host (step 1e-4: truncation and round-off are both below 1e-8).
+
+    dt is the inverse of the derivative that a model sees which calls the schedule: a discrete one has kinks in t.
+    """
 
     def values(lam):
         t = schedule.t_of_lam(lam)
@@ -65,7 +68,9 @@ def coefficients(schedule, lam, prediction) -> Coefficients:
 
     gap = 1e-4
     t, alpha, sigma, _, u, v = values(lam)
-    dt, _, _, rate, du, dv = (values(lam + gap) - values(lam - gap)) / (2 * gap)
+    _, _, _, rate, du, dv = (values(lam + gap) - values(lam - gap)) / (2 * gap)
+    with jax.enable_x64(True):
+        dt = 1 / float(jax.grad(schedule.lam)(jnp.asarray(t, jnp.float64)))
     return Coefficients(*(jnp.asarray(x) for x in (t, dt, alpha, sigma, rate, u, du, v, dv)))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from solvers import ems, moments
 from solvers.moments import NAMES, Moments, Plan, gatherer, merge
-from solvers.schedule import EDM, VP, Flow
+from solvers.schedule import EDM, VP, Flow, VPDiscrete
 
 LAM = np.linspace(-4.3, 6.2, 22)
 KEY = jax.random.key(3)
@@ -118,6 +118,21 @@ def test_trajectories_are_the_ode(schedule, x64):
     exact = np.stack([u.mean(axis=1), (u**2).mean(axis=1)], axis=1)
     got = found.sums[:, [NAMES.index("u"), NAMES.index("uu")]] / 20
     assert np.abs(got / exact - 1).max() < 1e-3
+
+
+def test_kinks_of_a_discrete_schedule(x64):
+    """Moments depend on lam alone, also within a difference's reach of a knot of log alpha, where dt/dlam jumps."""
+    discrete = VPDiscrete(np.cumprod(1 - np.linspace(1e-4, 0.02, 1000)))
+    lam = np.sort(discrete.lam(np.array([0.9, 0.5, 0.1])) + 3e-5)
+
+    def net(_, x, t):
+        alpha, sigma = discrete.alpha(t), discrete.sigma(t)
+        return model((), x / alpha, sigma / alpha)
+
+    points = data(5).astype(np.float64)
+    expected, _ = gatherer(plan(lam=lam))(points, np.arange(5))
+    found, _ = gatherer(plan(lam=lam, model=net, schedule=discrete))(points, np.arange(5))
+    np.testing.assert_allclose(found.sums, expected.sums, rtol=1e-7, atol=1e-7)
 
 
 def test_the_exact_diagonal(x64):
