@@ -151,22 +151,25 @@ def statistics(moments: Moments, lam, path=False, recipe=DEFAULT) -> EMS:
     """
     lam = np.asarray(lam, np.float64)
     r = raw(moments, lam, path, recipe.window)
-    mean = r.variance.mean(axis=tuple(range(1, r.l.ndim)), keepdims=True)
-    variance = np.maximum(r.variance, 0) + recipe.round_off * r.scale + recipe.ridge * mean + np.finfo(np.float64).tiny
+    floor = recipe.round_off * r.scale + recipe.ridge * _mean(r.variance) + np.finfo(np.float64).tiny
+    variance = np.maximum(r.variance, 0) + floor
     s = r.covariance / variance
     errors = _errors(r, s, variance, moments.count)
     s = np.clip(s, -recipe.cap, recipe.cap)
     s = s * _reliability(r, s, errors["s"], recipe)
-    over = tuple(range(1, r.l.ndim))
-    rms = {name: np.sqrt((error**2).mean(axis=over)).tolist() for name, error in errors.items()}
+    rms = {name: np.sqrt(_mean(error**2)).ravel().tolist() for name, error in errors.items()}
     return EMS(lam, r.l, s, r.mean_df - s * r.mean_f, {"standard_error": rms})
+
+
+def _mean(values):
+    """Over coordinates: [G + 1, *D] -> [G + 1, 1, ...]."""
+    return values.mean(axis=tuple(range(1, values.ndim)), keepdims=True)
 
 
 def _reliability(r: Raw, s, error, recipe):
     """What s is multiplied by, in [0, 1]."""
     tiny, variance = np.finfo(np.float64).tiny, np.maximum(r.variance, 0)
-    square = (variance + r.mean_f**2).mean(axis=tuple(range(1, s.ndim)), keepdims=True)
-    counts = s**2 * variance / (s**2 * variance + recipe.negligible * square + tiny)
+    counts = s**2 * variance / (s**2 * variance + recipe.negligible * _mean(variance + r.mean_f**2) + tiny)
     certain = np.maximum(0, 1 - recipe.shrink * error**2 / (s**2 + tiny))
     share = np.clip(r.covariance**2 / (variance * np.maximum(r.variance_df, 0) + tiny), 0, 1)
     return counts * certain * share**recipe.r2
