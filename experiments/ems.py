@@ -89,21 +89,22 @@ def read_ems(config, network: Network) -> EMS | None:
 def compute(config, network: Network, workdir: Path) -> EMS:
     """The EMS of the config, from workdir/ems.npz if that holds them already, else made and written there."""
     check_sizes(config.ems)
-    path, belongs, recipe = workdir / "ems.npz", identity(config, network), build_recipe(config)
+    path, belongs = workdir / "ems.npz", identity(config, network)
     with together():
         points = load_points(config, network, belongs, workdir)
         of_data = fingerprint({"data": points[0], "labels": points[1]})
-        made = belongs | gathering(config) | {"data": of_data, "recipe": recipe._asdict()}
+        made = belongs | gathering(config) | {"data": of_data, "recipe": build_recipe(config)._asdict()}
         made |= {"gaussian_above": config.ems.gaussian_above}
         ems = kept(path, made)
     if multihost_utils.process_allgather(ems is not None).all():
         return ems
     with config_errors():
-        ems = estimate(config, network, points, workdir / "units", recipe)
+        ems = estimate(config, network, belongs, points, workdir / "units")
         if config.ems.gaussian_above is not None:
             other = config.copy_and_resolve_references()
             other.ems.model = "gaussian"
-            ems = joined(estimate(other, network, points, workdir / "units", recipe), ems, config.ems.gaussian_above)
+            high = estimate(other, network, belongs, points, workdir / "units")
+            ems = joined(high, ems, config.ems.gaussian_above)
     meta = {"schedule": belongs["schedule"], "shape": list(network.shape), "points": len(points[0]), "made": made}
     stored = (getattr(ems, name).astype(np.float32).astype(np.float64) for name in "lsb")  # as a later start reads them
     ems = EMS(ems.lam, *stored, ems.meta | meta | {"identity": belongs})
@@ -119,12 +120,12 @@ def check_sizes(c) -> None:
             raise ConfigError(f"ems.{key} must be at least {least}, got {c[key]}")
 
 
-def estimate(config, network: Network, points, units: Path, recipe: Recipe) -> EMS:
-    """From units, those that are there and those that are made now."""
-    c, folder = config.ems, units / fingerprint(identity(config, network) | gathering(config))
+def estimate(config, network: Network, belongs: dict, points, units: Path) -> EMS:
+    """From units, those that are there and those that are made now; belongs: their `identity`, which takes a while."""
+    c, folder = config.ems, units / fingerprint(belongs | gathering(config))
     plan = make_plan(config, closed_form(config, network) if c.model == "gaussian" else network)
     moments = gather_all(plan, *points, folder, c.shard, c.block)
-    return statistics(moments, plan.lam, plan.path, recipe)
+    return statistics(moments, plan.lam, plan.path, build_recipe(config))
 
 
 def joined(high: EMS, low: EMS, sigma: float) -> EMS:

@@ -29,10 +29,11 @@ def run(config, workdir) -> list[dict]:
     workdir = Path(workdir)
     report.write_config(workdir / "config.json", config)
     with config_errors():
-        tables = build_tables(config, workdir)
+        networks, tables = build_tables(config, workdir)
+    contestants = {basis: contestant(config, network) for basis, network in networks.items()}
     frechet, found = build_frechet(config), {}
     for seed in config.ablation.seeds:
-        for key, row in measure(config, tables, seed, frechet):
+        for key, row in measure(contestants, tables, seed, frechet):
             found.setdefault(key, []).append(row)
     rows = [{"solver": label, "nfe": nfe} | spread(values) for (label, nfe), values in found.items()]
     report.write_csv(workdir / "results.csv", rows, COLUMNS)
@@ -44,36 +45,40 @@ def run(config, workdir) -> list[dict]:
     return rows
 
 
-def build_tables(config, workdir) -> dict:
-    """{(label, nfe): (network, table)}, the fine reference solution first."""
-    network = build_model(config)
-    tables = {(REFERENCE, config.benchmark.reference_nfe): (network, reference_table(config, network))}
-    networks = {config.ems.basis: network}
+def build_tables(config, workdir) -> tuple[dict, dict]:
+    """{basis: network}, and {(label, nfe): (basis, table)}, the fine reference solution first."""
+    basis = config.ems.basis
+    networks = {basis: build_model(config)}
+    tables = {(REFERENCE, config.benchmark.reference_nfe): (basis, reference_table(config, networks[basis]))}
     for label, changes, options in config.ablation.rows:
         own = config.copy_and_resolve_references()
         own.ems.update(changes)
-        network = networks.setdefault(own.ems.basis, None) or build_model(own)
-        networks[own.ems.basis], ems = network, None
+        basis = own.ems.basis
+        if basis not in networks:
+            networks[basis] = build_model(own)
+        network, ems = networks[basis], None
         if options["name"] == "dpm_v3":
             ems = read_ems(own, network) or compute(own, network, workdir / "ems")
         for nfe in build_nfes(config):
-            tables[label, nfe] = network, build_table(own, options, nfe, network.prediction, ems)
-    return tables
+            tables[label, nfe] = basis, build_table(own, options, nfe, network.prediction, ems)
+    return networks, tables
 
 
-def measure(config, tables, seed, frechet):
+def contestant(config, network):
+    """collect(table, rows, seed) -> samples of a network; compiled once for all seeds."""
+    mesh, indices = runner.make_mesh(), build_indices(config)
+    draw = runner.make_draw(network.make, network.shape, initial_scale(config), network.basis is not None)
+    params = runner.place(mesh, network.params)
+    fixed = {"indices": indices, "labels": build_labels(config, network, indices), "batch": config.sample.batch}
+    return lambda table, rows, seed: runner.collect(draw, params, table, rows, seed=seed, mesh=mesh, **fixed)[0]
+
+
+def measure(contestants, tables, seed, frechet):
     """Yields ((label, nfe), {rmse, rmse_median, frechet}) of all tables, from the noise of one seed."""
-    mesh, indices, reference, scale = runner.make_mesh(), build_indices(config), None, initial_scale(config)
-    networks = {id(network): network for network, _ in tables.values()}
-    draws = {i: runner.make_draw(n.make, n.shape, scale, n.basis is not None) for i, n in networks.items()}
-    placed = {i: runner.place(mesh, n.params) for i, n in networks.items()}
-    aligned = runner.align({key: table for key, (_, table) in tables.items()})
-    fixed = {"seed": seed, "indices": indices, "batch": config.sample.batch, "mesh": mesh}
+    reference, aligned = None, runner.align({key: table for key, (_, table) in tables.items()})
     with tqdm(total=len(tables), desc=f"seed {seed}", unit="table", disable=None) as bar:
         for key, (table, rows) in aligned.items():
-            network = tables[key][0]
-            labels, i = build_labels(config, network, indices), id(network)
-            samples, _ = runner.collect(draws[i], placed[i], table, rows, labels=labels, **fixed)
+            samples = contestants[tables[key][0]](table, rows, seed)
             bar.update()
             if reference is None:
                 reference = samples
