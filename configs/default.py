@@ -122,6 +122,7 @@ def get_config() -> ConfigDict:
     c.train.batch = 128
     c.train.chunk = 50  # steps per jitted call; losses are logged per step, files written per chunk
     c.train.save_every = 1000  # steps between checkpoints
+    c.train.snapshots = 0  # at how many steps, spaced logarithmically, the parameters are kept for `learning`
     c.train.seed = 0
     c.train.init = ""  # parameters to start from: a file, or the folder of a run; empty: random ones
     c.train.optimizer = "adam"  # adam | muon: fewer images for the same loss, at some 5 % more time per image

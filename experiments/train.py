@@ -5,7 +5,8 @@
 Batches and random numbers are functions of (seed, step) alone, so a run that is killed and started again with the
 same command goes on from its newest checkpoint to the same sequence of losses. The workdir holds config.json,
 metrics.jsonl (one row per step: step, loss, norm of the gradient, images, lr), checkpoints/, and, written with each
-checkpoint, loss.png and params.npz (the averaged parameters: what sampling takes).
+checkpoint, loss.png and params.npz (the averaged parameters: what sampling takes). With train.snapshots = N also
+snapshots/STEP.npz, the averaged parameters at N steps spaced logarithmically: what the experiment `learning` follows.
 """
 
 import json
@@ -65,11 +66,13 @@ def claim(workdir: Path, config) -> None:
 class Writer:
     """What a run leaves in its workdir. Rows come before the checkpoint that they lead to."""
 
-    def __init__(self, workdir: Path, checkpoints, start: int, steps: int, batch: int, schedule, meta: dict):
+    def __init__(self, workdir: Path, checkpoints, start: int, c, schedule, meta: dict):
         self.workdir, self.checkpoints, self.meta = workdir, checkpoints, meta
-        self.batch, self.schedule = batch, schedule
+        self.batch, self.schedule = c.batch, schedule
+        self.snapshots = updates.snapshot_steps(c.steps, c.snapshots)
+        self.saves = {*range(c.save_every, c.steps, c.save_every), c.steps}
         self.log = losses.Log(workdir / "metrics.jsonl", start)
-        self.bar = tqdm(total=steps, initial=start, desc="train", unit="step", disable=None)
+        self.bar = tqdm(total=c.steps, initial=start, desc="train", unit="step", disable=None)
 
     def rows(self, steps: range, loss, norm) -> None:
         loss = np.asarray(loss)
@@ -77,13 +80,21 @@ class Writer:
         self.bar.set_postfix(loss=f"{loss.mean():.4f}", refresh=False)
         self.bar.update(len(steps))
 
-    def save(self, state) -> None:
+    @property
+    def stops(self) -> set[int]:
+        """The steps after which there is something to write."""
+        return self.saves.union(self.snapshots)
+
+    def stop(self, state) -> None:
         step = int(state.step)
-        if self.checkpoints.latest_step() != step:
-            checkpoint.save_state(self.checkpoints, step, state)
         meta = self.meta | {"steps": step, "images": step * self.batch}
-        models.save_params(self.workdir / "params.npz", state.ema, meta)
-        losses.plot(self.log.path, self.workdir / "loss.png")
+        if step in self.snapshots:
+            models.save_params(self.workdir / "snapshots" / f"{step:08d}.npz", state.ema, meta)
+        if step in self.saves:
+            if self.checkpoints.latest_step() != step:
+                checkpoint.save_state(self.checkpoints, step, state)
+            models.save_params(self.workdir / "params.npz", state.ema, meta)
+            losses.plot(self.log.path, self.workdir / "loss.png")
 
 
 def prepare(config, images, labels, mesh):
@@ -152,19 +163,20 @@ def run(config, workdir) -> dict:
     with checkpoint.manager(workdir / "checkpoints") as checkpoints:
         state = updates.State(*(checkpoint.restore_state(checkpoints, state) or state))
         start, began = int(state.step), time.perf_counter()
-        writer = Writer(workdir, checkpoints, start, c.steps, c.batch, schedule, meta)
-        chunks = updates.ranges(start, c.steps, c.chunk, c.save_every)
+        writer = Writer(workdir, checkpoints, start, c, schedule, meta)
+        if start == 0:
+            writer.stop(state)
         state = updates.fit(
             state,
             updates.make_chunk(update, mesh),
             feed,
-            chunks,
-            save_every=c.save_every,
+            updates.ranges(start, c.steps, c.chunk, writer.stops),
+            stops=writer.stops,
             on_rows=writer.rows,
-            on_save=writer.save,
+            on_stop=writer.stop,
         )
         seconds = time.perf_counter() - began
-        writer.save(state)  # once more, lest a kill came between the last checkpoint and the files that follow it
+        writer.stop(state)  # once more, lest a kill came between the last checkpoint and the files that follow it
         writer.bar.close()
     return summarise(state, workdir, (c.steps - start) * c.batch / seconds)
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import optax.contrib
 from jax.flatten_util import ravel_pytree
@@ -163,19 +164,27 @@ def init_state(optimiser, params, mesh) -> State:
     return jax.jit(lambda s: jax.tree.map(jnp.copy, s), out_shardings=whole)(state)
 
 
-def ranges(start: int, steps: int, size: int, save_every: int):
-    """The chunks from `start` to `steps`: at most `size` updates each, ending at every multiple of save_every."""
-    while start < steps:
-        end = min(start + size, steps, (start // save_every + 1) * save_every)
-        yield range(start, end)
-        start = end
+def snapshot_steps(steps: int, count: int) -> list[int]:
+    """`count` steps from 0 to `steps`, spaced like a geometric series from 1 on; fewer where they would coincide."""
+    if count < 0:
+        raise ValueError(f"train.snapshots must be at least 0, got {count}")
+    return sorted({0, *np.geomspace(1, steps, count - 1).round().astype(int).tolist()}) if count > 1 else [0][:count]
 
 
-def fit(state: State, chunk, feed, chunks, *, save_every: int, on_rows, on_save) -> State:
+def ranges(start: int, steps: int, size: int, stops):
+    """The chunks from `start` to `steps`: at most `size` updates each, ending at every one of `stops`."""
+    stops = sorted({stop for stop in stops if start < stop < steps} | {steps})
+    for stop in stops:
+        while start < stop:
+            yield range(start, min(start + size, stop))
+            start = min(start + size, stop)
+
+
+def fit(state: State, chunk, feed, chunks, *, stops, on_rows, on_stop) -> State:
     """Run the chunks; the host prepares the next one (`feed(range)`) and logs the one before while a device computes.
 
     on_rows(range, losses, norms) comes once per chunk, in order, and raises at a loss that is not finite;
-    on_save(state) at multiples of save_every and at the end, when all losses before it have passed on_rows.
+    on_stop(state) at the steps of `stops` and at the end, when all losses before it have passed on_rows.
     """
     chunks, pending = list(chunks), None
     batches = feed(chunks[0]) if chunks else None
@@ -186,8 +195,8 @@ def fit(state: State, chunk, feed, chunks, *, save_every: int, on_rows, on_save)
         if pending is not None:
             on_rows(*pending)
         pending = (steps, *results)
-        if steps.stop % save_every == 0 or following is None:
+        if steps.stop in stops or following is None:
             on_rows(*pending)
             pending = None
-            on_save(state)
+            on_stop(state)
     return state

@@ -37,6 +37,7 @@ def config_of(folder, **changes):
             "warmup": 5,
             "chunk": 5,
             "save_every": 20,
+            "snapshots": 4,
             "ema_images": 200,
             "learning_rate": 5e-3,
         }
@@ -75,11 +76,16 @@ def test_the_loss_falls_and_the_run_leaves_its_files(folder):
     loss = [row["loss"] for row in rows]
     assert 0.5 < loss[0] < 2 and np.mean(loss[-10:]) < 0.95 * np.mean(loss[:5])
     names = {p.name for p in (folder / "whole").iterdir()}
-    assert names == {"config.json", "metrics.jsonl", "checkpoints", "loss.png", "params.npz", "results.json"}
+    files = {"config.json", "metrics.jsonl", "loss.png", "params.npz", "results.json"}
+    assert names == files | {"checkpoints", "snapshots"}
     params, meta = models.load_params(folder / "whole/params.npz")
     assert meta["steps"] == STEPS and meta["images"] == STEPS * 16 and meta["shape"] == [28, 28, 1]
     assert (folder / "whole/loss.png").read_bytes()[:4] == b"\x89PNG"
     assert sorted(int(p.name) for p in (folder / "whole/checkpoints").iterdir()) == [40, 60]
+    snapshots = sorted((folder / "whole/snapshots").iterdir())
+    assert [path.name for path in snapshots] == ["00000000.npz", "00000001.npz", "00000008.npz", "00000060.npz"]
+    assert [models.load_params(path)[1]["steps"] for path in snapshots] == [0, 1, 8, 60]
+    assert snapshots[-1].read_bytes() == (folder / "whole/params.npz").read_bytes()
 
 
 def test_killed_and_started_again_it_is_the_same_run(folder):
@@ -107,7 +113,8 @@ def test_killed_and_started_again_it_is_the_same_run(folder):
     with (workdir / "metrics.jsonl").open("a") as file:
         file.write('{"step": 99, "lo')  # and a row
     train.run(config, workdir)
-    assert (workdir / "metrics.jsonl").read_bytes() == (folder / "whole/metrics.jsonl").read_bytes(), f"killed at {at}"
+    for name in ("metrics.jsonl", *(f"snapshots/{step:08d}.npz" for step in (0, 1, 8, 60))):
+        assert (workdir / name).read_bytes() == (folder / "whole" / name).read_bytes(), f"{name}: killed at {at}"
     jax.tree.map(
         np.testing.assert_array_equal,
         *(models.load_params(folder / name / "params.npz")[0] for name in ("whole", "killed")),
@@ -146,10 +153,10 @@ def test_a_loss_that_is_not_finite_stops_before_the_checkpoint(tmp_path):
             updates.State({}, {}, (), 0),
             chunk,
             lambda r: (r.start, r.stop),
-            updates.ranges(0, 12, 3, 6),
-            save_every=6,
+            updates.ranges(0, 12, 3, {6}),
+            stops={6},
             on_rows=lambda r, *v: log.append(r, *v, 4, lambda s: 0 * s),
-            on_save=lambda state: saved.append(state.step),
+            on_stop=lambda state: saved.append(state.step),
         )
     assert saved == [6] and [row["step"] for row in losses.read(tmp_path / "metrics.jsonl")] == list(range(7))
 
@@ -160,9 +167,18 @@ def test_rows_of_another_run_are_refused(tmp_path):
         losses.Log(tmp_path / "metrics.jsonl", 5)
 
 
-def test_chunks_end_at_every_save():
-    assert list(updates.ranges(0, 11, 4, 6)) == [range(0, 4), range(4, 6), range(6, 10), range(10, 11)]
-    assert list(updates.ranges(6, 6, 4, 6)) == []
+def test_chunks_end_at_every_stop():
+    assert list(updates.ranges(0, 11, 4, {0, 6})) == [range(0, 4), range(4, 6), range(6, 10), range(10, 11)]
+    assert list(updates.ranges(5, 11, 4, {0, 5, 20})) == [range(5, 9), range(9, 11)]
+    assert list(updates.ranges(6, 6, 4, {6})) == []
+
+
+def test_snapshots_are_spaced_logarithmically():
+    assert updates.snapshot_steps(1000, 0) == [] and updates.snapshot_steps(1000, 1) == [0]
+    assert updates.snapshot_steps(1000, 5) == [0, 1, 10, 100, 1000]
+    assert updates.snapshot_steps(4, 20) == [0, 1, 2, 3, 4]  # fewer where they would coincide
+    with pytest.raises(ValueError, match="train.snapshots must be at least 0, got -1"):
+        updates.snapshot_steps(10, -1)
 
 
 class Small(nn.Module):
