@@ -1,0 +1,145 @@
+"""Explained variance of a network by closed-form denoisers, on noised images: gaussian/analysis.py over devices.
+
+Points are x = alpha x0 + sigma z with x0 an image; z, of image i, comes from fold_in(key(seed), i) and is the same at
+all noise levels. `measure` does it all; `outputs` and `compare` are its halves, for who compares many networks with
+the same closed forms, or many closed forms with one network.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from experiments import runner
+from experiments.build_model import Network
+from gaussian import analysis
+from models import as_prediction
+
+KINDS = ("score", "denoiser", "centered")
+
+
+class Points(NamedTuple):
+    """Noised images: [S] noise levels sigma / alpha and what a schedule makes of them; images float32 [n, *D]."""
+
+    images: np.ndarray
+    sigmas: np.ndarray
+    alpha: np.ndarray
+    sigma: np.ndarray
+    t: np.ndarray
+    seed: int
+
+
+def make_points(images, sigmas, schedule, seed=0) -> Points:
+    """sigmas: noise levels in units of the image, sigma / alpha, whatever the schedule's own are."""
+    sigmas = np.asarray(sigmas, np.float64)
+    t = schedule.t_of_lam(-np.log(sigmas))
+    return Points(np.asarray(images, np.float32), sigmas, schedule.alpha(t), schedule.sigma(t), t, seed)
+
+
+def measure(
+    network: Network,
+    labels,
+    approximations: Mapping,
+    images,
+    sigmas,
+    schedule,
+    *,
+    seed=0,
+    batch=64,
+    mean=None,
+    progress=lambda count: None,
+) -> list[dict]:
+    """What each approximation explains of the network, a row per approximation and sigma.
+
+    labels: the network's, one or [n]. approximations: {name: (mixture, function(mixture, x, alpha, sigma) -> x0 of one
+    sample)}. mean [*D]: of the data, from which `centered` counts; default: of the images. progress(count): after each
+    batch, of network and approximations alike. Rows have sigma, name, and for each of KINDS a mean and a `_se`.
+    """
+    points = make_points(images, sigmas, schedule, seed)
+    run = partial(outputs, points=points, batch=batch, progress=progress)
+    mine = run(network_function(network, schedule), network.params, labels=labels)
+    rows = []
+    for name, (mixture, function) in approximations.items():
+        rows += compare(points, mine, run(closed_form(function), mixture), name, mean)
+    return rows
+
+
+@cache
+def _predict(make: Callable, prediction: str, schedule) -> Callable:
+    # One object per network, whatever its parameters: jit compiles once for all snapshots of a training.
+    return lambda params, x, level, label: as_prediction(make(params, label), schedule, prediction, "x0")(x, level[2])
+
+
+def network_function(network: Network, schedule) -> Callable:
+    """The network's x0, as `outputs` calls it."""
+    return _predict(network.make, network.prediction, schedule)
+
+
+@cache
+def closed_form(function: Callable) -> Callable:
+    """function(mixture, x, alpha, sigma), as `outputs` calls it."""
+    return lambda mixture, x, level, label: function(mixture, x, *level[:2])
+
+
+def outputs(function, arguments, points: Points, *, labels=0, batch=64, progress=lambda count: None) -> np.ndarray:
+    """Denoised images float32 [S, n, *D]: function(arguments, x, (alpha, sigma, t), label), vmapped over samples.
+
+    `arguments` (parameters, a mixture) go to every device as float32, points are split over them.
+    """
+    count, mesh = len(points.images), runner.make_mesh()
+    batch = -(-min(batch, count) // mesh.devices.size) * mesh.devices.size
+    arguments = runner.place(mesh, jax.tree.map(_single, arguments))
+    labels = np.broadcast_to(np.asarray(labels, np.int32), count)
+    found = np.empty((len(points.sigmas), *points.images.shape), np.float32)
+    for start in range(0, count, batch):
+        stop = min(start + batch, count)
+        # The last batch is filled with repetitions, which are cut off again.
+        indices = np.minimum(np.arange(start, start + batch, dtype=np.int32), count - 1)
+        split = runner.place(mesh, (points.images[indices], indices, labels[indices]), batch=True)
+        for row, level in enumerate(zip(points.alpha, points.sigma, points.t, strict=True)):
+            got = _denoise(function, arguments, np.float32(level), points.seed, *split)
+            found[row, start:stop] = np.asarray(got)[: stop - start]
+            progress(stop - start)
+    return found
+
+
+@partial(jax.jit, static_argnums=0)
+def _denoise(function, arguments, level, seed, images, indices, labels):
+    return jax.vmap(lambda x0, i, label: function(arguments, _noised(x0, i, level, seed), level, label))(
+        images, indices, labels
+    )
+
+
+@jax.jit
+def _noise(images, level, seed):
+    return jax.vmap(lambda x0, i: _noised(x0, i, level, seed))(images, np.arange(len(images), dtype=np.int32))
+
+
+def _noised(x0, index, level, seed):
+    noise = jax.random.normal(jax.random.fold_in(jax.random.key(seed), index), x0.shape, x0.dtype)
+    return level[0] * x0 + level[1] * noise
+
+
+def _single(leaf):
+    return np.asarray(leaf, np.float32) if np.asarray(leaf).dtype == np.float64 else leaf
+
+
+def compare(points: Points, mine, theirs, name: str, mean=None) -> list[dict]:
+    """Rows (see `measure`) of the network's outputs and an approximation's, both [S, n, *D] of `outputs`."""
+    mean = points.images.mean(axis=0, dtype=np.float64) if mean is None else mean
+    rows = []
+    for sigma, a, s, t, own, other in zip(*points[1:5], mine, theirs, strict=True):
+        x = np.asarray(_noise(points.images, np.float32((a, s, t)), points.seed), np.float64)
+        own, other = own.astype(np.float64), other.astype(np.float64)
+        pairs = {
+            "score": (a * own - x, a * other - x),
+            "denoiser": (own, other),
+            "centered": (own - mean, other - mean),
+        }
+        row = {"sigma": float(sigma), "name": name}
+        for kind in KINDS:
+            row[kind], row[f"{kind}_se"] = analysis.mean_and_error(analysis.explained(*pairs[kind]))
+        rows.append(row)
+    return rows
