@@ -1,6 +1,17 @@
 """What the Gaussian structure of a score tells us: exact denoisers, statistics for solvers, what tables do to it."""
 
-from gaussian.distribution import Mixture, fit_gaussian, from_covariances, sample_data
+from gaussian.distribution import (
+    Mixture,
+    as_gaussian,
+    component,
+    delta,
+    from_covariances,
+    isotropic,
+    regularise,
+    sample_data,
+    truncate,
+)
+from gaussian.fit import fit_gaussian
 from gaussian.score import denoiser, posterior_mean
 from gaussian.spectrum import Spectrum, spectrum
 from gaussian.statistics import gaussian_ems
@@ -8,11 +19,17 @@ from gaussian.statistics import gaussian_ems
 __all__ = [
     "Mixture",
     "Spectrum",
+    "as_gaussian",
+    "component",
+    "delta",
     "denoiser",
     "fit_gaussian",
     "from_covariances",
     "gaussian_ems",
+    "isotropic",
     "posterior_mean",
+    "regularise",
     "sample_data",
     "spectrum",
+    "truncate",
 ]

@@ -1,4 +1,4 @@
-"""Data distributions whose score is known: Gaussian and Gaussian mixture, one type.
+"""Data distributions whose score is known: Gaussian, Gaussian mixture and the data themselves, one type.
 
     p(x0) = sum_k w_k N(x0; mu_k, U_k diag(v_k) U_k^T + floor_k (I - U_k U_k^T))                             (1)
 
@@ -21,6 +21,9 @@ class Mixture(NamedTuple):
     variances  [k, r], descending
     floor      [k], variance of the complement of the basis; of no effect when r = D
     shape      of a sample, its product is D
+
+    With r = 0 the components are isotropic, with floor 0 they are points: the data themselves are a mixture too.
+    Host arrays are float64; the means of `delta` keep the type of the data.
     """
 
     weights: np.ndarray
@@ -61,27 +64,80 @@ def from_covariances(weights, means, covariances, rank=None):
     return Mixture(weights, means.reshape(k, dim), basis[:, :, :rank].copy(), variances[:, :rank].copy(), floor, shape)
 
 
-def fit_gaussian(data, rank=None, chunk=4096):
-    """Gaussian with the mean and covariance (N - 1) of data [N, *D], any real dtype, summed in float64 in two passes.
-
-    ValueError for fewer than 2 samples, for integers (scale images to [-1, 1] first) and for values not finite.
-    """
+def delta(data):
+    """The data [N, *D] themselves, floating point: N equal components of variance 0. Means are a view of the data."""
     data = np.asarray(data)
-    n = len(data)
-    if n < 2:
-        raise ValueError(f"a covariance needs at least 2 samples, got {n}: give data [N, *D]")
+    check_data(data)
+    k, flat = len(data), data.reshape(len(data), -1)
+    weights, basis = np.full(k, 1 / k), np.zeros((k, flat.shape[1], 0))
+    return Mixture(weights, flat, basis, np.zeros((k, 0)), np.zeros(k), data.shape[1:])
+
+
+def check_data(data):
+    """ValueError unless data are [N, *D] floating point with N > 0."""
+    if data.ndim < 2 or not len(data):
+        raise ValueError(f"data must be samples [N, *D], at least one, got an array of shape {data.shape}")
     if not np.issubdtype(data.dtype, np.floating):
         raise ValueError(f"data must be floating point, got {data.dtype}: scale images with x / 127.5 - 1 first")
-    flat = data.reshape(n, -1)
-    parts = [slice(i, i + chunk) for i in range(0, n, chunk)]
-    mean = sum(flat[part].sum(axis=0, dtype=np.float64) for part in parts) / n
-    if not np.isfinite(mean).all():
-        raise ValueError(f"{int((~np.isfinite(mean)).sum())} of {mean.size} pixels hold values that are not finite")
-    scatter = np.zeros((mean.size, mean.size))
-    for part in parts:
-        centered = flat[part] - mean
-        scatter += centered.T @ centered
-    return from_covariances([1.0], mean.reshape(1, *data.shape[1:]), scatter[None] / (n - 1), rank)
+
+
+def isotropic(mixture, variance=True):
+    """Each component with the same mean and variance tr / D in all directions, or with no variance; rank 0."""
+    return truncate(mixture, 0, floor=variance)
+
+
+def truncate(mixture, rank, floor=True):
+    """The leading `rank` directions of each component; the others share their mean variance, or none.
+
+    `floor=False` is the low rank of arXiv 2412.09726. ValueError unless 0 <= rank <= the mixture's own.
+    """
+    dim, kept = mixture.basis.shape[1:]
+    if not 0 <= rank <= kept:
+        raise ValueError(f"rank must be from 0 to {kept}, what the mixture has, got {rank}: fit it with a higher rank")
+    rest = 0 * mixture.floor
+    if floor and rank < dim:
+        rest = (mixture.variances[:, rank:].sum(axis=1) + (dim - kept) * mixture.floor) / (dim - rank)
+    return mixture._replace(basis=mixture.basis[:, :, :rank], variances=mixture.variances[:, :rank], floor=rest)
+
+
+def regularise(mixture, variance=1e-4):
+    """Every covariance plus `variance` times the identity."""
+    return mixture._replace(variances=mixture.variances + variance, floor=mixture.floor + variance)
+
+
+def component(mixture, index):
+    """The Gaussian number `index`, which may be traced by jit."""
+    if isinstance(index, jax.Array):  # a tracer is one, and cannot index numpy arrays
+        mixture = jax.tree.map(jnp.asarray, mixture)
+    one = jax.tree.map(lambda array: array[index][None], mixture)
+    return one._replace(weights=np.ones(1, one.weights.dtype))
+
+
+def as_gaussian(mixture, rank=None):
+    """The Gaussian with the mean and covariance of the mixture, exact, or truncated to `rank`; float64.
+
+    Its covariance is f I + A S A^T, where f is the weighted mean of the floors and the columns of A are all bases and
+    the means, counted from theirs. With less than D columns the eigenvectors are sought in their span, and there is
+    no D x D matrix.
+    """
+    weights, means, basis, variances, floor = (np.asarray(array, np.float64) for array in mixture[:5])
+    k, dim, kept = basis.shape
+    floor = floor if kept < dim else 0 * floor
+    mean, rest = weights @ means, weights @ floor
+    scales = np.concatenate([(weights[:, None] * (variances - floor[:, None])).ravel(), weights])
+    if len(scales) < dim:
+        columns = np.concatenate([*basis, (means - mean).T], axis=1)
+        span, inside = np.linalg.qr(columns)
+        values, vectors = np.linalg.eigh((inside * scales) @ inside.T)
+        values, vectors = values[::-1] + rest, span @ vectors[:, ::-1]
+    else:
+        covariance = ((means - mean).T * weights) @ (means - mean) + rest * np.eye(dim)
+        for u, scale in zip(basis, scales[: k * kept].reshape(k, kept)):
+            covariance += (u * scale) @ u.T
+        values, vectors = np.linalg.eigh(covariance)
+        values, vectors = values[::-1], vectors[:, ::-1]
+    gaussian = Mixture(np.ones(1), mean[None], vectors[None], np.maximum(values, 0)[None], rest[None], mixture.shape)
+    return gaussian if rank is None else truncate(gaussian, rank)
 
 
 def sample_data(mixture, key, n):
