@@ -150,6 +150,13 @@ def get_config() -> ConfigDict:
     c.ablation.rows = ()  # (label, {keys of `ems`}, {solver options as in benchmark.solvers})
     c.ablation.seeds = (0, 1)
 
+    c.learning = ConfigDict()  # what closed forms explain of the score, snapshot by snapshot of a training
+    c.learning.run = ""  # the workdir of a training run with train.snapshots
+    c.learning.sigmas = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # noise levels sigma / alpha
+    c.learning.images = 512  # training images, and as many test images
+    c.learning.components = 20  # of the k-means mixture
+    c.learning.rank = 256  # of its covariances
+
     c.convergence = ConfigDict()  # of the solvers of `benchmark.solvers`
     c.convergence.schedules = ("edm", "vp")  # a panel each
 
