@@ -101,7 +101,9 @@ def get_config() -> ConfigDict:
     c.ems.accept = False  # take EMS of another network, schedule or guidance as they are
 
     c.teleport = ConfigDict()
-    c.teleport.sigma = placeholder(float)
+    c.teleport.sigma = placeholder(float)  # sigma / alpha to which the closed form of the data's Gaussian takes the noise
+    c.teleport.gaussian = ""  # a file of `fit_gaussian`; a component per class where samples have labels. With it, the
+    # solver `auto` teleports where that measured better
 
     c.data = ConfigDict()
     c.data.name = "fashion_mnist"
@@ -159,6 +161,19 @@ def get_config() -> ConfigDict:
 
     c.convergence = ConfigDict()  # of the solvers of `benchmark.solvers`
     c.convergence.schedules = ("edm", "vp")  # a panel each
+
+    c.trajectories = ConfigDict()  # the network's beside those of closed-form scores
+    c.trajectories.count = 128  # samples
+    c.trajectories.levels = 101  # noise levels, and network evaluations, of a trajectory
+    c.trajectories.threshold = 0.01  # mean squared difference at which solutions part
+    c.trajectories.shown = 12  # samples in the pictures
+
+    c.flows = ConfigDict()  # `flows_2d`: of `mixture`, its Gaussian, and points drawn from it
+    c.flows.schedules = ("edm", "vp", "flow")  # a figure each
+    c.flows.sigmas = (2.0, 0.7, 0.3, 0.1)  # noise levels sigma / alpha of the fields
+    c.flows.points = 24  # of the delta distribution
+    c.flows.count = 40  # trajectories
+    c.flows.levels = 201  # noise levels of a trajectory
 
     c.distributed = ConfigDict()  # one run on several machines, for `ems`: the same command on each but for `process`
     c.distributed.coordinator = ""  # host:port, where process 0 listens; auto: as the cluster says; empty: one process

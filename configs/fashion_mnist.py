@@ -55,6 +55,7 @@ def smoke(c):
     c.sample.count, c.sample.batch, c.sample.block = 16, 8, 8
     c.ems.nodes, c.ems.points, c.ems.batch, c.ems.shard = 8, 8, 8, 4
     c.speed.batch, c.speed.repeats = 8, 3
+    c.trajectories.count, c.trajectories.levels, c.trajectories.shown = 8, 9, 4
     c.model.channels, c.model.blocks = 16, 1
     c.train.steps, c.train.batch, c.train.chunk = 4, 8, 2
     c.train.save_every, c.train.warmup, c.train.classifier_epochs = 2, 1, 0.02

@@ -1,0 +1,142 @@
+"""What trajectories of a network and of closed forms have in common: numbers for experiments/trajectories.py.
+
+Trajectories are (x, x0), states and denoised images, each [n, B, *D] at n falling noise levels for B samples.
+"""
+
+from functools import partial
+
+import numpy as np
+
+from gaussian import flow
+from gaussian.analysis import mean_and_error
+
+COLUMNS = ("name", "sigma", "x", "x_se", "denoised", "denoised_se")
+# Of the final samples, mean and deviation over 512: EDM on CIFAR10, from the code of arXiv 2412.09726
+PUBLISHED = {"gaussian": (0.0130, 0.0073), "mixture": (0.0118, 0.0067), "delta": (0.0473, 0.0188)}
+
+
+def compare(mine, others, schedule, times, threshold, shown) -> dict:
+    """All numbers of results.json, and under `images` what the pictures of samples show.
+
+    mine: the network's trajectories; others: (name, distribution, trajectories) one by one, the Gaussian first; shown:
+    how many samples the pictures show.
+    """
+    level = schedule.sigma(times) / schedule.alpha(times)
+    found = {"levels": level.tolist(), "threshold": threshold, "rows": [], "summary": []}
+    found |= {"images": {"network": pick(mine, shown)}, "plane": {"network": plane(mine[0], schedule, times)}}
+    for name, distribution, theirs in others:
+        x, denoised = (differences(*pair) for pair in zip(mine, theirs, strict=True))
+        x /= schedule.alpha(times)[:, None] ** 2
+        found["rows"] += rows(name, level, x, denoised)
+        found["images"][name] = pick(theirs, shown)
+        found["plane"][name] = plane(theirs[0], schedule, times)
+        if name == "gaussian":
+            found["modes"] = modes(distribution, mine[1], theirs[1], schedule, level)
+        found["summary"].append(summarise(name, level, x, denoised, variance_of(mine), threshold))
+    return found
+
+
+def pick(solution, shown):
+    """The denoised images of the first samples, the last of which are the samples themselves."""
+    return solution[1][:, :shown]
+
+
+def differences(a, b) -> np.ndarray:
+    """Mean over pixels of the squared difference [n, B], float64."""
+    axes = tuple(range(1, a.ndim - 1))
+    return np.stack([np.square(p.astype(np.float64) - q).mean(axis=axes) for p, q in zip(a, b, strict=True)])
+
+
+def variance_of(solution) -> float:
+    """Of the final samples, mean over pixels."""
+    return float(solution[1][-1].astype(np.float64).var(axis=0, ddof=1).mean())
+
+
+def rows(name, level, x, denoised) -> list[dict]:
+    statistics = [[mean_and_error(values) for values in kind] for kind in (x, denoised)]
+    return [
+        dict(zip(COLUMNS, (name, float(sigma), *of_x, *of_denoised), strict=True))
+        for sigma, of_x, of_denoised in zip(level, *statistics, strict=True)
+    ]
+
+
+def summarise(name, level, x, denoised, variance, threshold) -> dict:
+    """Of the final samples, and where the solutions part: by the mean, and quartiles over samples."""
+    last = denoised[-1]
+    row = {"name": name, "final_mse": float(last.mean()), "final_std": float(last.std(ddof=1))}
+    row |= {"final_median": float(np.median(last)), "final_explained": float(1 - last.mean() / variance)}
+    row["published_cifar10"] = PUBLISHED.get(name)
+    for kind, values in (("x", x), ("denoised", denoised)):
+        row[f"{kind}_parts_at"] = parting(level, values.mean(axis=1), threshold)
+        of_samples = [parting(level, sample, threshold) or 0.0 for sample in values.T]
+        row[f"{kind}_parts_quartiles"] = np.percentile(of_samples, (25, 50, 75)).tolist()
+    return row
+
+
+def parting(levels, values, threshold) -> float | None:
+    """The noise level at which `values`, along falling `levels`, first exceed the threshold; None if they never do.
+
+    Between two levels both are interpolated logarithmically.
+    """
+    above = np.asarray(values) > threshold
+    if not above.any():
+        return None
+    at = int(above.argmax())
+    return float(levels[0]) if at == 0 else crossing(levels, values, threshold, at)
+
+
+def crossing(levels, values, wanted, at) -> float:
+    """The level between `at` - 1 and `at` where the values are as wanted, both interpolated logarithmically."""
+    low, high = np.log(np.maximum(values[at - 1 : at + 1], 1e-300))
+    part = (np.log(wanted) - low) / (high - low)
+    return float(np.exp(np.log(levels[at - 1]) * (1 - part) + np.log(levels[at]) * part))
+
+
+def modes(distribution, mine, theirs, schedule, level) -> dict:
+    """Of the denoised trajectories [n, B, *D], along the principal components of the data, counted from their mean.
+
+    deviation: root mean square over samples [n, D]; half: the noise level where it reaches half of its end, coming from
+    the noise; half_exact: of the closed form; explained: share of the network's final coefficients [D] that the closed
+    form has foretold, 1 - sum (a - b)^2 / sum a^2.
+    """
+    basis, variances = distribution.basis[0], distribution.variances[0]
+    coefficients = partial(_coefficients, basis=basis, mean=distribution.means[0])
+    deviation, exact = (np.stack([rms(coefficients(x0)) for x0 in states]) for states in (mine, theirs))
+    last, foretold = coefficients(mine[-1]), coefficients(theirs[-1])
+    kept = variances > 1e-6 * variances[0]
+    half = [_half(level, curve) for curve in deviation.T[kept]]
+    t = flow.half_times(variances[kept], schedule)
+    return {
+        "variances": variances[kept].tolist(),
+        "deviation": deviation[:, kept].tolist(),
+        "deviation_exact": exact[:, kept].tolist(),
+        "half": half,
+        "half_exact": (schedule.sigma(t) / schedule.alpha(t)).tolist(),
+        "explained": (1 - ((last - foretold) ** 2).sum(axis=0) / (last**2).sum(axis=0))[kept].tolist(),
+    }
+
+
+def _coefficients(x0, basis, mean):
+    return (x0.reshape(len(x0), -1).astype(np.float64) - mean) @ basis
+
+
+def rms(coefficients):
+    return np.sqrt((coefficients**2).mean(axis=0))
+
+
+def _half(level, curve) -> float:
+    at = int((curve >= curve[-1] / 2).argmax())
+    return float(level[0]) if at == 0 else crossing(level, curve, curve[-1] / 2, at)
+
+
+def plane(x, schedule, times) -> dict:
+    """x [n, B, *D] in the plane of its first and last state: share of |x|^2 inside, by quantiles over samples, and the
+    mean coordinates there, of x_t / sqrt(alpha^2 + sigma^2): along the last state and along the first."""
+    shares, coordinates = zip(*(flow.in_plane(x[:, i]) for i in range(x.shape[1])), strict=True)
+    norm = np.hypot(schedule.alpha(times), schedule.sigma(times))
+    first, last = np.mean(coordinates, axis=0).T
+    return {
+        "share": np.percentile(shares, (5, 50, 95), axis=0).tolist(),
+        "last": (last * norm[-1] / norm).tolist(),
+        "first": (first * norm[0] / norm).tolist(),
+    }
