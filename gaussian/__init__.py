@@ -11,8 +11,8 @@ from gaussian.distribution import (
     sample_data,
     truncate,
 )
-from gaussian.fit import fit_gaussian
-from gaussian.score import denoiser, posterior_mean
+from gaussian.fit import fit_classes, fit_gaussian, fit_mixture
+from gaussian.score import denoiser, expanded_mean, expansion, posterior_mean, posterior_score, score
 from gaussian.spectrum import Spectrum, spectrum
 from gaussian.statistics import gaussian_ems
 
@@ -23,7 +23,9 @@ __all__ = [
     "component",
     "delta",
     "denoiser",
+    "fit_classes",
     "fit_gaussian",
+    "fit_mixture",
     "from_covariances",
     "gaussian_ems",
     "isotropic",

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.linalg
 
 
 class Mixture(NamedTuple):
@@ -54,14 +55,31 @@ def from_covariances(weights, means, covariances, rank=None):
         )
     if weights.min() < 0 or abs(weights.sum() - 1) > 1e-6:
         raise ValueError(f"weights must be >= 0 with sum 1, got {weights} with sum {weights.sum()}: divide by the sum")
-    rank = dim if rank is None else rank
-    if not 1 <= rank <= dim:
+    check_rank(rank, dim)
+    variances, basis, floor = (np.stack(parts) for parts in zip(*(eigenpairs(c, rank) for c in covariances)))
+    return Mixture(weights, means.reshape(k, dim), basis, variances, floor, shape)
+
+
+def check_rank(rank, dim):
+    if rank is not None and not 1 <= rank <= dim:
         raise ValueError(f"rank must be from 1 to {dim}, the number of pixels, got {rank}: leave it out for full rank")
-    variances, basis = np.linalg.eigh(covariances)
+
+
+def eigenpairs(covariance, rank=None, overwrite=False):
+    """Leading variances [r], descending, their basis [D, r], and the mean of all others, of a matrix [D, D].
+
+    Its lower triangle is read. With `overwrite` it is lost, and 2 D^2 numbers are all the memory it takes.
+    """
+    dim = len(covariance)
+    rank = rank or dim
+    total = np.trace(covariance)
+    values, vectors = scipy.linalg.eigh(
+        covariance, subset_by_index=(dim - rank, dim - 1), driver="evr", overwrite_a=overwrite, check_finite=False
+    )
     # A singular covariance has eigenvalues of -1e-17 instead of 0.
-    variances, basis = np.maximum(variances[:, ::-1], 0), basis[:, :, ::-1]
-    floor = variances[:, rank:].mean(axis=1) if rank < dim else np.zeros(k)
-    return Mixture(weights, means.reshape(k, dim), basis[:, :, :rank].copy(), variances[:, :rank].copy(), floor, shape)
+    variances = np.maximum(values[::-1], 0)
+    floor = max(total - variances.sum(), 0) / (dim - rank) if rank < dim else 0.0
+    return variances, vectors[:, ::-1], floor
 
 
 def delta(data):
@@ -128,15 +146,14 @@ def as_gaussian(mixture, rank=None):
     if len(scales) < dim:
         columns = np.concatenate([*basis, (means - mean).T], axis=1)
         span, inside = np.linalg.qr(columns)
-        values, vectors = np.linalg.eigh((inside * scales) @ inside.T)
-        values, vectors = values[::-1] + rest, span @ vectors[:, ::-1]
+        values, vectors, _ = eigenpairs((inside * scales) @ inside.T + rest * np.eye(len(scales)))
+        vectors = span @ vectors
     else:
         covariance = ((means - mean).T * weights) @ (means - mean) + rest * np.eye(dim)
         for u, scale in zip(basis, scales[: k * kept].reshape(k, kept)):
             covariance += (u * scale) @ u.T
-        values, vectors = np.linalg.eigh(covariance)
-        values, vectors = values[::-1], vectors[:, ::-1]
-    gaussian = Mixture(np.ones(1), mean[None], vectors[None], np.maximum(values, 0)[None], rest[None], mixture.shape)
+        values, vectors, _ = eigenpairs(covariance, overwrite=True)
+    gaussian = Mixture(np.ones(1), mean[None], vectors[None], values[None], rest[None], mixture.shape)
     return gaussian if rank is None else truncate(gaussian, rank)
 
 
