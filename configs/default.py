@@ -101,9 +101,13 @@ def get_config() -> ConfigDict:
     c.ems.accept = False  # take EMS of another network, schedule or guidance as they are
 
     c.teleport = ConfigDict()
-    c.teleport.sigma = placeholder(float)  # sigma / alpha to which the closed form of the data's Gaussian takes the noise
+    c.teleport.sigma = placeholder(float)  # sigma / alpha to which the closed form of a Gaussian takes the noise
     c.teleport.gaussian = ""  # a file of `fit_gaussian`; a component per class where samples have labels. With it, the
     # solver `auto` teleports where that measured better
+    c.teleport.sigmas = (40.0, 20.0, 10.0, 5.0, 2.5, 1.0)  # this and the rest for the experiment `teleport`
+    c.teleport.intervals = 0  # of EDM's Heun, 0 for none
+    c.teleport.skips = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12)  # how many of them are skipped
+    c.teleport.seeds = (0,)
 
     c.data = ConfigDict()
     c.data.name = "fashion_mnist"
@@ -152,6 +156,14 @@ def get_config() -> ConfigDict:
     c.ablation.rows = ()  # (label, {keys of `ems`}, {solver options as in benchmark.solvers})
     c.ablation.seeds = (0, 1)
 
+    c.gaussian = ConfigDict()  # `fit_gaussian`: of the training images
+    c.gaussian.kind = "gaussian"  # gaussian | classes: one per class | kmeans: one per cluster
+    c.gaussian.components = 10  # kmeans
+    c.gaussian.rank = placeholder(int)  # directions of each covariance that are kept; default: all
+    c.gaussian.biased = False  # divide by N instead of N - 1
+    c.gaussian.seed = 42  # kmeans
+    c.gaussian.dtype = "float64"  # float64 | float32, of the file
+
     c.learning = ConfigDict()  # what closed forms explain of the score, snapshot by snapshot of a training
     c.learning.run = ""  # the workdir of a training run with train.snapshots
     c.learning.sigmas = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # noise levels sigma / alpha
@@ -172,7 +184,8 @@ def get_config() -> ConfigDict:
     c.flows.schedules = ("edm", "vp", "flow")  # a figure each
     c.flows.sigmas = (2.0, 0.7, 0.3, 0.1)  # noise levels sigma / alpha of the fields
     c.flows.points = 24  # of the delta distribution
-    c.flows.count = 40  # trajectories
+    c.flows.range = (20.0, 0.005)  # sigma / alpha where trajectories start and end
+    c.flows.count = 48  # trajectories
     c.flows.levels = 201  # noise levels of a trajectory
 
     c.distributed = ConfigDict()  # one run on several machines, for `ems`: the same command on each but for `process`

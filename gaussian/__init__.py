@@ -11,27 +11,38 @@ from gaussian.distribution import (
     sample_data,
     truncate,
 )
+from gaussian.file import load_distribution, save_distribution
 from gaussian.fit import fit_classes, fit_gaussian, fit_mixture
+from gaussian.flow import AffineMap, denoised_map, flow_map, half_times, in_plane, teleport, trajectory
 from gaussian.score import denoiser, expanded_mean, expansion, posterior_mean, posterior_score, score
 from gaussian.spectrum import Spectrum, spectrum
 from gaussian.statistics import gaussian_ems
 
 __all__ = [
+    "AffineMap",
     "Mixture",
     "Spectrum",
     "as_gaussian",
     "component",
     "delta",
+    "denoised_map",
     "denoiser",
     "fit_classes",
     "fit_gaussian",
     "fit_mixture",
+    "flow_map",
     "from_covariances",
     "gaussian_ems",
+    "half_times",
+    "in_plane",
     "isotropic",
+    "load_distribution",
     "posterior_mean",
     "regularise",
     "sample_data",
+    "save_distribution",
     "spectrum",
+    "teleport",
+    "trajectory",
     "truncate",
 ]
