@@ -7,9 +7,9 @@
 Beside the network (without label) stand a Gaussian, a mixture with a Gaussian for each class, a k-means mixture and the
 training data themselves ("delta"), on noised training images and on noised test images, at the noise levels
 `learning.sigmas` (arXiv 2412.09726; "explained" as in gaussian/analysis.py). All snapshots see the same noised images.
-The rows of each are a file of `measured/`: a run that is killed, or started again when training has gone on, measures
-what is new only. Writes results.csv (a row per snapshot, images, sigma and closed form), summary.csv, results.json and
-learning.png.
+What is measured of each is a file of `measured/`: a run that is killed, or started again when training has gone on,
+measures what is new only. Writes results.csv (a row per snapshot, images, sigma and closed form), summary.csv,
+results.json and learning.png.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ import json
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 import gaussian
@@ -24,25 +25,25 @@ import models
 from experiments import data, explained, learning_summary, plots_of_learning, report
 from experiments.build import ConfigError, build_schedule, config_errors, find
 from experiments.build_model import build_model
+from experiments.learning_summary import DELTA, GAUSSIAN, Course
+from gaussian import analysis
+from models.checkpoint import write_npz
 
-COLUMNS = ("step", "images_seen", "split", "sigma", "name", *learning_summary.MEASURES)
-COLUMNS += tuple(f"{name}_se" for name in learning_summary.MEASURES)
+COLUMNS = ("step", "images_seen", "split", "sigma", "name", *(k + end for k in explained.KINDS for end in ("", "_se")))
 
 
 def run(config, workdir) -> dict:
     workdir, c = Path(workdir), config.learning
     report.write_config(workdir / "config.json", config)
     with config_errors():
-        snapshots = find_snapshots(c.run)
-        rows = measure(config, workdir / "measured", snapshots)
-    rows.sort(key=lambda row: (row["split"], row["sigma"], row["name"], row["step"]))
-    summary, verdicts = learning_summary.curves(rows), learning_summary.verdicts(rows)
+        course = measure(config, workdir / "measured", find_snapshots(c.run))
+    rows, summary = learning_summary.rows(course), learning_summary.curves(course)
+    found = {"verdicts": learning_summary.verdicts(course), "summary": summary, "rows": rows}
     report.write_csv(workdir / "results.csv", rows, COLUMNS)
     report.write_csv(workdir / "summary.csv", summary, tuple(summary[0]))
-    found = {"verdicts": verdicts, "summary": summary, "rows": rows}
     report.write_json(workdir / "results.json", found)
     plots_of_learning.plot_learning(workdir / "learning.png", rows)
-    print(learning_summary.text(verdicts))
+    print(learning_summary.text(found["verdicts"]))
     return found
 
 
@@ -57,71 +58,84 @@ def find_snapshots(folder) -> dict[int, Path]:
     return {int(path.stem): path for path in paths}
 
 
-def measure(config, folder: Path, snapshots: dict[int, Path]) -> list[dict]:
-    """A row per snapshot, images, sigma and closed form; those that `folder` has are read."""
-    train, labels, test, _ = data.load(config.data.name, config.data.path)
+def measure(config, folder: Path, snapshots: dict[int, Path]) -> Course:
+    """The course of training: what `folder` has of it is read, the rest measured and kept there."""
+    c, (train, labels, test, _) = config.learning, data.load(config.data.name, config.data.path)
     settings = settings_of(config, data.checksum(train, labels, test))
-    missing = {step: path for step, path in snapshots.items() if read(folder, step, settings | identity(path)) is None}
+    known = {step: settings | {"snapshot_sha256": checksum(path)} for step, path in snapshots.items()}
+    missing = {step: path for step, path in snapshots.items() if read(folder, step, known[step]) is None}
     if missing:
-        closed = closed_forms(train, labels, config.learning.components, config.learning.rank)
-        images = {"train": train[: config.learning.images], "test": test[: config.learning.images]}
-        for step, rows in compare(config, closed, images, missing):
-            known = settings | identity(missing[step])
-            report.write_json(folder / f"{step:08d}.json", {"settings": known, "rows": rows})
-    return [row for step, path in snapshots.items() for row in read(folder, step, settings | identity(path))]
+        closed = closed_forms(train, labels, c.components, c.rank)
+        for step, found in compare(config, closed, {"train": train[: c.images], "test": test[: c.images]}, missing):
+            notes = np.frombuffer(json.dumps(known[step]).encode(), np.uint8)
+            write_npz(folder / f"{step:08d}.npz", found | {"settings": notes})
+    found = [read(folder, step, known[step]) for step in snapshots]
+    values = {split: np.stack([arrays[split] for arrays in found]) for split in ("train", "test")}
+    return Course(list(snapshots), [int(f["images_seen"]) for f in found], [float(s) for s in c.sigmas], values)
 
 
-def settings_of(config, checksum: str) -> dict:
-    """What rows depend on beside the snapshot, as JSON holds it."""
+def settings_of(config, data_sha256: str) -> dict:
+    """What is measured depends on this, and on the snapshot; as JSON holds it."""
     own = {key: value for key, value in config.learning.items() if key != "run"}
-    own |= {"schedule": config.schedule.to_dict(), "seed": config.sample.seed, "data_sha256": checksum}
+    own |= {"schedule": config.schedule.to_dict(), "seed": config.sample.seed, "data_sha256": data_sha256}
     return json.loads(json.dumps(own))
 
 
-def identity(path: Path) -> dict:
-    return {"snapshot_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+def checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def read(folder: Path, step: int, settings: dict) -> list[dict] | None:
-    """The rows of a snapshot measured with these settings, or None."""
-    path = folder / f"{step:08d}.json"
-    found = json.loads(path.read_text()) if path.is_file() else {}
-    return found["rows"] if found.get("settings") == settings else None
+def read(folder: Path, step: int, settings: dict) -> dict | None:
+    """The arrays measured at a snapshot with these settings, or None."""
+    path = folder / f"{step:08d}.npz"
+    if not path.is_file():
+        return None
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file) if json.loads(file["settings"].tobytes()) == settings else None
 
 
 def closed_forms(images, labels, components: int, rank: int | None) -> dict:
-    """{name: mixture} fitted to uint8 images [n, *shape] and their labels [n]."""
+    """{name: mixture} fitted to uint8 images [n, *shape] and their labels [n], in the order of a Course."""
     x = data.to_float(images)
     fits = {
-        learning_summary.GAUSSIAN: lambda: gaussian.fit_gaussian(x),
+        GAUSSIAN: lambda: gaussian.fit_gaussian(x),
         "classes": lambda: gaussian.fit_classes(x, labels),
         "kmeans": lambda: gaussian.fit_mixture(x, components, rank),
-        learning_summary.DELTA: lambda: gaussian.delta(x),
+        DELTA: lambda: gaussian.delta(x),
     }
     return {name: fit() for name, fit in tqdm(fits.items(), desc="fit", disable=None)}
 
 
 def compare(config, closed: dict, images: dict, snapshots: dict):
-    """Yields (step, rows). What closed forms say of the noised images is computed once, for all snapshots."""
-    schedule, sigmas = build_schedule(config), config.learning.sigmas
-    mean = closed[learning_summary.GAUSSIAN].means[0].reshape(next(iter(images.values())).shape[1:])
-    points = {
-        split: explained.make_points(data.to_float(x), sigmas, schedule, config.sample.seed)
-        for split, x in images.items()
-    }
-    work = len(sigmas) * sum(map(len, images.values())) * (len(closed) + len(snapshots))
+    """Yields (step, {split: values as in a Course, images_seen}). Closed forms are evaluated once for all snapshots."""
+    schedule, seed = build_schedule(config), config.sample.seed
+    work = len(config.learning.sigmas) * sum(map(len, images.values())) * (len(closed) + len(snapshots))
     with tqdm(total=work, desc="explained variance", unit="point", disable=None) as bar:
         run = partial(explained.outputs, batch=config.sample.batch, progress=bar.update)
-        form = explained.closed_form(gaussian.posterior_mean)
-        theirs = {(split, name): run(form, closed[name], points=points[split]) for split in points for name in closed}
+        points, noised, theirs, form = {}, {}, {}, explained.closed_form(gaussian.posterior_mean)
+        for split, x in images.items():
+            points[split] = explained.make_points(data.to_float(x), config.learning.sigmas, schedule, seed)
+            noised[split] = explained.outputs(lambda _, x, *others: x, (), points[split], batch=config.sample.batch)
+            theirs[split] = [run(form, mixture, points[split]) for mixture in closed.values()]
+        mean = closed[GAUSSIAN].means[0].reshape(closed[GAUSSIAN].shape)
         for step, params, network, meta in load(config, snapshots):
-            function, rows = explained.network_function(network, schedule), []
+            function, found = explained.network_function(network, schedule), {"images_seen": np.array(meta["images"])}
             for split, at in points.items():
-                mine = run(function, params, points=at, labels=network.classes)
-                for name in closed:
-                    found = explained.compare(at, mine, theirs[split, name], name, mean)
-                    rows += [{"step": step, "images_seen": meta["images"], "split": split} | row for row in found]
-            yield step, rows
+                mine = run(function, params, at, labels=network.classes)
+                found[split] = np.stack([shares(at, noised[split], mine, other, mean) for other in theirs[split]])
+            yield step, found
+
+
+def shares(points, x, mine, theirs, mean) -> np.ndarray:
+    """What is explained of each image, float32 [kinds, sigmas, n]; x (noised), mine, theirs [sigmas, n, *shape]."""
+    a = points.alpha.reshape(-1, *(1,) * (x.ndim - 1))
+    pairs = {
+        "score": (a * mine - x, a * theirs - x),
+        "denoiser": (mine, theirs),
+        "centered": (mine - mean, theirs - mean),
+    }
+    flat = (map(lambda side: side.reshape(-1, *x.shape[2:]), pairs[kind]) for kind in explained.KINDS)
+    return np.stack([analysis.explained(*pair).reshape(x.shape[:2]) for pair in flat]).astype(np.float32)
 
 
 def load(config, snapshots: dict):

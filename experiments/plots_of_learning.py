@@ -5,13 +5,13 @@ import numpy as np
 from experiments.plots import plt, save
 
 TITLES = {"score": "score", "centered": "denoiser, counted from the data's mean"}
-NAMES = {"gaussian": "Gaussian", "classes": "class mixture", "kmeans": "k-means mixture", "delta": "training data"}
+LABELS = {"gaussian": "Gaussian", "classes": "class mixture", "kmeans": "k-means mixture", "delta": "training data"}
 SPLITS = {"train": "-", "test": "--"}
 FLOOR = 1e-5  # of the share that is not explained, where the axis ends
 
 
 def plot_learning(path, rows):
-    """A panel per sigma and measure, shares on an axis logarithmic in what is not explained; bands: 2 standard errors.
+    """A panel per sigma and kind, shares on an axis logarithmic in what is not explained; bands: 2 standard errors.
 
     Solid: noised training images, dashed: noised test images. Step 0 stands left of the first step.
     """
@@ -20,9 +20,9 @@ def plot_learning(path, rows):
     figure, axes = plt.subplots(
         len(TITLES), len(sigmas), figsize=size, squeeze=False, sharex=True, layout="constrained"
     )
-    for line, (measure, title) in zip(axes, TITLES.items()):
+    for line, (kind, title) in zip(axes, TITLES.items()):
         for axis, sigma in zip(line, sigmas):
-            draw(axis, [row for row in rows if row["sigma"] == sigma], measure)
+            draw(axis, [row for row in rows if row["sigma"] == sigma], kind)
             axis.set_title(f"sigma = {sigma:g}", fontsize=10)
         line[0].set_ylabel(f"explained variance of the\n{title}", fontsize=9)
     for axis in axes[-1]:
@@ -31,17 +31,17 @@ def plot_learning(path, rows):
     save(figure, path)
 
 
-def draw(axis, rows, measure):
+def draw(axis, rows, kind):
     steps = sorted({row["step"] for row in rows if row["step"] > 0})
     before = steps[0] / 2 if steps else 1  # where step 0 stands
     lowest = 1.0
-    for number, (name, label) in enumerate(NAMES.items()):
+    for number, (name, label) in enumerate(LABELS.items()):
         for split, dashes in SPLITS.items():
             curve = sorted((r for r in rows if r["name"] == name and r["split"] == split), key=lambda r: r["step"])
             if not curve:
                 continue
             step = [row["step"] or before for row in curve]
-            missing, error = (np.array([row[key] for row in curve]) for key in (measure, f"{measure}_se"))
+            missing, error = (np.array([row[key] for row in curve]) for key in (kind, f"{kind}_se"))
             missing = np.maximum(1 - missing, FLOOR)
             lowest = min(lowest, missing.min())
             axis.loglog(step, missing, dashes, color=f"C{number}", lw=1.3, label=f"{label}, {split} images")
