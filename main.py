@@ -10,6 +10,12 @@ Experiments:
   health      whether the network is a sound function of noise: what statements about solvers rest on
   spectrum    the exact error of each solver on Gaussian data, by variance
   convergence error against the number of evaluations on a closed-form mixture, where it is exact
+  fit_gaussian  the Gaussian of the data, or a mixture of them, which teleportation needs
+  score_analysis  how Gaussian the network's score is, by noise level
+  learning    the same through training, from its snapshots
+  trajectories  the network's beside those of closed-form scores, from the same noise
+  teleport    what skipping the first part of sampling in closed form costs and saves
+  flows_2d    Gaussian, mixture and delta flows in the plane, in pictures
   ems_ablation  what DPM-Solver-v3 depends on: statistics by statistics, option by option
   parity      a directory of official numbers, case by case
   ems_parity  the statistics estimated here against those of such a directory
@@ -31,6 +37,7 @@ DEFAULT = "configs/fashion_mnist.py"
 EXPERIMENTS = (
     *("benchmark", "sample", "ems", "train", "classifier"),
     *("speed", "health", "spectrum", "convergence", "parity", "ems_ablation", "ems_parity"),
+    *("fit_gaussian", "score_analysis", "learning", "trajectories", "teleport", "flows_2d"),
 )
 
 config_flags.DEFINE_config_file(

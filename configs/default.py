@@ -188,6 +188,14 @@ def get_config() -> ConfigDict:
     c.flows.count = 48  # trajectories
     c.flows.levels = 201  # noise levels of a trajectory
 
+    c.score_analysis = ConfigDict()  # how much of the network's score closed forms explain
+    c.score_analysis.sigmas = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.75, 1.0, 1.5, 2.0, 5.0, 10.0, 20.0, 30.0, 40.0, 80.0)
+    c.score_analysis.images = 1024  # noised training images, and as many test images
+    c.score_analysis.ranks = (8, 16, 32, 64, 96, 128, 256, 512, 784)  # that the Gaussian is truncated to
+    c.score_analysis.components = (2, 5, 10, 20, 50, 100)  # of the k-means mixtures
+    c.score_analysis.mixture_ranks = (8, 32, 128)  # of their components; the largest is that of the main curves
+    c.score_analysis.share = 0.99  # the smallest noise level is sought from which on a score explains this
+
     c.distributed = ConfigDict()  # one run on several machines, for `ems`: the same command on each but for `process`
     c.distributed.coordinator = ""  # host:port, where process 0 listens; auto: as the cluster says; empty: one process
     c.distributed.processes = 1

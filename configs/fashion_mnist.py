@@ -26,6 +26,8 @@ def get_config(variant: str = ""):
     c.ems.path = f"{ASSETS}/ems.npz"
     c.classifier = f"{ASSETS}/classifier.npz"
     c.reference = f"{ASSETS}/reference.npz"
+    c.teleport.gaussian = f"{ASSETS}/gaussian.npz"
+    c.gaussian.kind, c.gaussian.rank, c.gaussian.dtype = "classes", 64, "float32"
     c.nfe = (5, 6, 8, 10)
     c.benchmark.solvers = (
         ("DDIM", {"name": "ddim"}),

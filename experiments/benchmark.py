@@ -22,10 +22,12 @@ from experiments.build import (
     initial_scale,
     sampling_range,
 )
-from experiments.build_model import build_labels, build_model
-from experiments.build_table import build_table
+from experiments.build_model import build_model
+from experiments.build_table import build_table, resolve
+from experiments.build_teleport import build_jumps
 from experiments.data import to_uint8
 from experiments.ems import find_ems
+from experiments.sampler import make_sampler
 
 REFERENCE = "reference"
 
@@ -34,13 +36,13 @@ def run(config, workdir) -> list[dict]:
     workdir = Path(workdir)
     report.write_config(workdir / "config.json", config)
     network, frechet = build_model(config), build_frechet(config)
-    tables = build_tables(config, network, workdir)
-    samples, seconds = sample_all(config, network, tables)
+    tables, starts = build_tables(config, network, workdir)
+    samples, seconds = sample_all(config, network, tables, build_jumps(config, network, starts))
     if REFERENCE not in samples:
         samples[REFERENCE] = solve_exactly(config, network)
     rows = []
     for key, table in tables.items():
-        row = {"solver": REFERENCE if key == REFERENCE else key[0], "nfe": table.nfe}
+        row = {"solver": REFERENCE if key == REFERENCE else key[0], "nfe": table.nfe, "teleport": starts[key]}
         row |= {} if key == REFERENCE else errors(samples[key], samples[REFERENCE])
         row |= {"frechet": frechet(to_uint8(samples[key])) if frechet else None}
         rows.append(row | {"images": len(samples[key]), "seconds": seconds[key]})
@@ -50,39 +52,38 @@ def run(config, workdir) -> list[dict]:
     return rows
 
 
-def build_tables(config, network, workdir) -> dict:
-    """{(label, nfe): table}, and under `reference` the reference solution's, unless the model can be solved exactly."""
+def build_tables(config, network, workdir) -> tuple[dict, dict]:
+    """{(label, nfe): table}, and under `reference` the reference solution's, unless the model can be solved exactly;
+    and by the same keys the sigma / alpha that each is teleported to, or None.
+    """
     nfes, solvers = build_nfes(config), build_solvers(config)
     ems = find_ems(config, network, workdir, solvers)
-    tables = {}
+    tables, starts = {}, {REFERENCE: None}
     if config.model.name != "mixture":
         tables[REFERENCE] = reference_table(config, network)
     for nfe in nfes:
         for label, options in solvers:
+            options = resolve(config, options, nfe, ems)
             tables[label, nfe] = build_table(config, options, nfe, network.prediction, ems)
-    return tables
+            starts[label, nfe] = options["teleport"]
+    return tables, starts
 
 
 def reference_table(config, network):
-    fine = {"name": "unipc", "order": 3, "grid": {"name": "lam_uniform"}}
+    fine = {"name": "unipc", "order": 3, "grid": {"name": "lam_uniform"}, "teleport": None}
     return build_table(config, fine, config.benchmark.reference_nfe, network.prediction)
 
 
-def sample_all(config, network, tables) -> tuple[dict, dict]:
+def sample_all(config, network, tables, jumps) -> tuple[dict, dict]:
     """Samples [n, *shape] and seconds, compilation left out, of each table, by its key."""
-    mesh, c = runner.make_mesh(), config.sample
-    indices = build_indices(config)
-    fixed = {"seed": c.seed, "indices": indices, "labels": build_labels(config, network, indices)}
-    fixed |= {"batch": c.batch, "mesh": mesh}
-    draw = runner.make_draw(network.make, network.shape, initial_scale(config), network.basis is not None)
-    params, aligned = runner.place(mesh, network.params), runner.align(tables)
-    total = c.count * sum(rows for _, rows in aligned.values())
+    collect, indices, aligned = make_sampler(config, network), build_indices(config), runner.align(tables)
+    total = config.sample.count * sum(rows for _, rows in aligned.values())
     samples, seconds = {}, {}
     with tqdm(total=total, desc="benchmark", unit="evaluation", unit_scale=True, disable=None) as bar:
         for key, (table, rows) in aligned.items():
             bar.set_postfix_str(key if key == REFERENCE else "{} {}".format(*key))
             advance = partial(_advance, bar, rows)
-            samples[key], seconds[key] = runner.collect(draw, params, table, rows, advance, **fixed)
+            samples[key], seconds[key] = collect(table, rows, indices, advance, jump=jumps[key])
     return samples, seconds
 
 

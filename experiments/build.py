@@ -76,13 +76,26 @@ def _alphas_cumprod(text, zero_terminal_snr):
     return schedules.zero_terminal_snr(alphas_cumprod) if zero_terminal_snr else alphas_cumprod
 
 
-def sampling_range(config, schedule) -> tuple[float, float]:
-    """t_start and t_end of every solver and of the reference solution."""
+def sampling_range(config, schedule, teleport=None) -> tuple[float, float]:
+    """t_start and t_end of every solver and of the reference solution; with `teleport`, of a solver that starts there.
+
+    teleport: sigma / alpha, EDM's sigma, which means the same for every schedule.
+    """
     grid = config.grid
     start = schedule.t_max if grid.t_start is None else grid.t_start
     end = schedule.t_min if grid.t_end is None else grid.t_end
     if grid.name == "given" and len(grid.times):
         start, end = grid.times[0], grid.times[-1]
+        if teleport is not None:
+            raise ConfigError("teleport.sigma does not go with grid.name=given, which sets the start: take karras")
+    if teleport is not None:
+        bounds = [float(np.exp(-schedule.lam(t))) for t in (start, end)]
+        if not bounds[0] * (1 + 1e-9) >= teleport > bounds[1]:
+            raise ConfigError(
+                f"teleport.sigma must be at most {bounds[0]:.6g}, where sampling starts, and above {bounds[1]:.6g}, "
+                f"where it ends, got {teleport}: choose one between, or leave it out"
+            )
+        start = schedule.t_of_lam(-np.log(teleport))
     return float(start), float(end)
 
 
@@ -120,7 +133,7 @@ def build_solvers(config) -> list[tuple[str, dict]]:
         names = [name.strip() for name in entry.split(",")] if isinstance(entry, str) else []
         solvers += [(name, {"name": name}) for name in names] or [(entry[0], dict(entry[1]))]
     for label, options in solvers:
-        check_known(("auto", *SOLVERS), options.get("name"), f"solver of {label!r}")
+        check_known(("auto", "teleport", *SOLVERS), options.get("name"), f"solver of {label!r}")
     if not solvers:
         raise ConfigError(f"benchmark.solvers is empty: name some of {', '.join(SOLVERS)}")
     if len({label for label, _ in solvers}) < len(solvers):

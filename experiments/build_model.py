@@ -13,6 +13,8 @@ from experiments.bases import turn
 from experiments.build import ConfigError, build_schedule, choose, config_errors, find
 from experiments.data import SHAPES
 
+TELEPORTING = ("benchmark", "sample")  # the experiments that take teleport.sigma
+
 
 class Network(NamedTuple):
     """`make(params, label) -> model(x, t)` of one sample [*shape]; params are arguments of jit, never constants.
@@ -31,8 +33,11 @@ class Network(NamedTuple):
 
 def build_model(config, guidance=True) -> Network:
     """The network of `model`, in `ems.basis`; with classifier-free guidance where `guidance.scale` is not 1."""
-    if config.teleport.sigma is not None:
-        raise ConfigError("teleport.sigma is set, but no experiment here teleports: leave it at None")
+    if config.teleport.sigma is not None and config.experiment not in TELEPORTING:
+        raise ConfigError(
+            f"teleport.sigma is set, but {config.experiment} does not teleport: leave it at None, or take one of "
+            f"{', '.join(TELEPORTING)}"
+        )
     kinds = {"unet": _load_network, "mixture": _mixture_network}
     with config_errors():
         network = choose(kinds, config.model.name, "model")(config)

@@ -8,7 +8,7 @@ import numpy as np
 from experiments.build import ConfigError, build_schedule, check_known, choose, config_errors, sampling_range
 from solvers import SOLVERS, Table, denoise_to_zero
 from solvers.grid import GRIDS, snap_to
-from solvers.recipes import AUTO, AUTO_WITHOUT_EMS, pick
+from solvers.recipes import AUTO, pick
 from solvers.singlestep import fast_orders, fixed_orders, outer_grid
 
 ORDERS = {"fast": fast_orders, "fixed": fixed_orders}  # of the steps of a singlestep solver, from nfe and its order
@@ -18,12 +18,12 @@ def build_table(config, options: Mapping, nfe: int, prediction: str, ems=None) -
     """The float64 table of a solver with exactly `nfe` network evaluations.
 
     options: `name`, the builder's own options, and optionally `grid` (keys of `config.grid` that differ for this
-    solver), `denoise_to_zero`, for a singlestep solver `orders` (a key of ORDERS), and `at_nfe` ({nfe: options that
-    differ there}). The name `auto` stands for what recipes.py has for this number of evaluations.
+    solver), `denoise_to_zero`, for a singlestep solver `orders` (a key of ORDERS), `at_nfe` ({nfe: options that
+    differ there}), and `teleport` (the sigma / alpha at which the table starts, build_teleport.py). The name `auto`
+    stands for what recipes.py has for this number of evaluations.
     """
-    options = automatic(config, nfe, ems) if options["name"] == "auto" else dict(options)
-    options.update(options.pop("at_nfe", {}).get(nfe, {}))
-    name, own_grid = options.pop("name"), options.pop("grid", {})
+    options = resolve(config, options, nfe, ems)
+    name, own_grid, start = options.pop("name"), options.pop("grid", {}), options.pop("teleport")
     denoise = options.pop("denoise_to_zero", False)
     builder = choose(SOLVERS, name, "solver")
     for key in own_grid:
@@ -38,8 +38,10 @@ def build_table(config, options: Mapping, nfe: int, prediction: str, ems=None) -
         options["ems"] = ems
     schedule = build_schedule(config)
     with config_errors():
-        times = _times({**config.grid.to_dict(), **own_grid}, schedule, name, nfe - bool(denoise), options, ems)
-        _check_range(times, sampling_range(config, schedule), name)
+        span = sampling_range(config, schedule, start)
+        grid = config.grid.to_dict() | own_grid | ({} if start is None else {"t_start": span[0]})
+        times = _times(grid, schedule, name, nfe - bool(denoise), options, ems)
+        _check_range(times, span, name)
         if denoise and times[-1] == 0:
             raise ConfigError(f"{name} with {nfe - 1} evaluations ends at sigma = 0: set denoise_to_zero=False")
         table = builder(schedule, times, prediction=prediction, **options)
@@ -49,9 +51,32 @@ def build_table(config, options: Mapping, nfe: int, prediction: str, ems=None) -
     return table
 
 
-def automatic(config, nfe: int, ems) -> dict:
-    """The options of the solver that measured best, with statistics or without."""
-    return dict(pick(AUTO_WITHOUT_EMS if ems is None else AUTO, config.guidance.scale, nfe))
+def resolve(config, options: Mapping, nfe: int, ems) -> dict:
+    """The options that are meant for this number of evaluations: a solver's own name, no `at_nfe`, `teleport` set.
+
+    `auto` is what measured best with what is at hand, statistics and the data's Gaussian; `teleport` the same where
+    the Gaussian is a condition. Resolved options stay as they are.
+    """
+    options = {"teleport": config.teleport.sigma} | dict(options)
+    options.update(options.pop("at_nfe", {}).get(nfe, {}))
+    if options["name"] not in ("auto", "teleport"):
+        return options
+    if more := [key for key in options if key not in ("name", "teleport")]:
+        raise ConfigError(
+            f"solver {options['name']} chooses its own {', '.join(more)}: leave that out, or name a solver"
+        )
+    given = {} if options["teleport"] is None else {"teleport": options["teleport"]}
+    jumps = options["name"] == "teleport" or given or _can_teleport(config, nfe, ems)
+    return {"teleport": None} | pick(AUTO[ems is not None, bool(jumps)], config.guidance.scale, nfe) | given
+
+
+def _can_teleport(config, nfe, ems) -> bool:
+    """Whether the data's Gaussian is at hand, the model's own score at that, and sampling starts at enough noise."""
+    if config.guidance.scale != 1.0 or not config.teleport.gaussian:
+        return False
+    schedule = build_schedule(config)
+    sigma = pick(AUTO[ems is not None, True], config.guidance.scale, nfe)["teleport"]
+    return schedule.lam(sampling_range(config, schedule)[0]) < -np.log(sigma)
 
 
 def _options_of(builder) -> list[str]:

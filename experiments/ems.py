@@ -60,9 +60,9 @@ def summary(ems: EMS, error: float) -> str:
 
 def find_ems(config, network: Network, workdir, solvers) -> EMS | None:
     """The EMS that `solvers`, [(label, options)], need: those of `ems.path`; of a mixture without a path, estimated now
-    and kept in the workdir for the next time. The solver `auto` does without where they are not of this model.
+    and kept in the workdir for the next time. `auto` and `teleport` do without where they are not of this model.
     """
-    names = {options["name"] for _, options in solvers} & {"auto", "dpm_v3"}
+    names = {options["name"] for _, options in solvers} & {"auto", "teleport", "dpm_v3"}
     if not names:
         return None
     if config.model.name == "mixture" and not config.ems.path:
@@ -72,7 +72,7 @@ def find_ems(config, network: Network, workdir, solvers) -> EMS | None:
     except ConfigError as error:
         if "dpm_v3" in names:
             raise
-        print(f"auto goes on without EMS: {error}")
+        print(f"{', '.join(sorted(names))} goes on without EMS: {error}")
         return None
 
 

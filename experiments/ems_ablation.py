@@ -10,19 +10,16 @@ errors are to a fine solution, and spreads are over the seeds. Writes results.cs
 
 from pathlib import Path
 
-import numpy as np
-from tqdm import tqdm
-
-from experiments import plots_of_errors, report, runner
-from experiments.benchmark import REFERENCE, errors, reference_table
-from experiments.build import build_frechet, build_indices, build_nfes, config_errors, initial_scale
-from experiments.build_model import build_labels, build_model
+from experiments import plots_of_errors, report
+from experiments.benchmark import REFERENCE, reference_table
+from experiments.build import build_indices, build_nfes, config_errors
+from experiments.build_model import build_model
 from experiments.build_table import build_table
-from experiments.data import to_uint8
+from experiments.contest import MEASURES, Entry, contest
 from experiments.ems import compute, read_ems
+from experiments.sampler import make_sampler
 
-TITLES = {"rmse": "RMSE", "rmse_median": "median RMSE", "frechet": "Fréchet distance"}
-COLUMNS = ("solver", "nfe", *(f"{column}{end}" for column in TITLES for end in ("", "_spread")))
+COLUMNS = ("solver", "nfe", *(f"{column}{end}" for column in MEASURES for end in ("", "_spread")))
 
 
 def run(config, workdir) -> list[dict]:
@@ -30,15 +27,13 @@ def run(config, workdir) -> list[dict]:
     report.write_config(workdir / "config.json", config)
     with config_errors():
         networks, tables = build_tables(config, workdir)
-    contestants = {basis: contestant(config, network) for basis, network in networks.items()}
-    frechet, found = build_frechet(config), {}
-    for seed in config.ablation.seeds:
-        for key, row in measure(contestants, tables, seed, frechet):
-            found.setdefault(key, []).append(row)
-    rows = [{"solver": label, "nfe": nfe} | spread(values) for (label, nfe), values in found.items()]
+    samplers = {basis: make_sampler(config, network) for basis, network in networks.items()}
+    entries = {key: Entry(samplers[basis], table) for key, (basis, table) in tables.items()}
+    found = contest(config, networks[config.ems.basis], entries, config.ablation.seeds, workdir / "measured.json")
+    rows = [{"solver": label, "nfe": nfe} | row for (label, nfe), row in found.items()]
     report.write_csv(workdir / "results.csv", rows, COLUMNS)
     report.write_json(workdir / "results.json", {"rows": rows, "images": len(build_indices(config))})
-    titles = {column: title for column, title in TITLES.items() if all(column in row for row in rows)}
+    titles = {column: title for column, title in MEASURES.items() if all(column in row for row in rows)}
     plots_of_errors.plot_ratios(workdir / "ratios.png", rows, titles)
     for column, title in titles.items():
         print(f"{title}, ± half the range over {len(config.ablation.seeds)} seeds\n{matrix(rows, column)}\n")
@@ -62,39 +57,6 @@ def build_tables(config, workdir) -> tuple[dict, dict]:
         for nfe in build_nfes(config):
             tables[label, nfe] = basis, build_table(own, options, nfe, network.prediction, ems)
     return networks, tables
-
-
-def contestant(config, network):
-    """collect(table, rows, seed) -> samples of a network; compiled once for all seeds."""
-    mesh, indices = runner.make_mesh(), build_indices(config)
-    draw = runner.make_draw(network.make, network.shape, initial_scale(config), network.basis is not None)
-    params = runner.place(mesh, network.params)
-    fixed = {"indices": indices, "labels": build_labels(config, network, indices), "batch": config.sample.batch}
-    return lambda table, rows, seed: runner.collect(draw, params, table, rows, seed=seed, mesh=mesh, **fixed)[0]
-
-
-def measure(contestants, tables, seed, frechet):
-    """Yields ((label, nfe), {rmse, rmse_median, frechet}) of all tables, from the noise of one seed."""
-    reference, aligned = None, runner.align({key: table for key, (_, table) in tables.items()})
-    with tqdm(total=len(tables), desc=f"seed {seed}", unit="table", disable=None) as bar:
-        for key, (table, rows) in aligned.items():
-            samples = contestants[tables[key][0]](table, rows, seed)
-            bar.update()
-            if reference is None:
-                reference = samples
-                continue
-            row = errors(samples, reference)
-            yield key, row | ({"frechet": frechet(to_uint8(samples))} if frechet else {})
-
-
-def spread(values) -> dict:
-    """Mean over seeds of each column, and half the range under NAME_spread."""
-    row = {}
-    for name in TITLES:
-        column = [value[name] for value in values if name in value]
-        if column:
-            row |= {name: float(np.mean(column)), f"{name}_spread": float(np.ptp(column)) / 2}
-    return row
 
 
 def matrix(rows, column) -> str:

@@ -13,6 +13,7 @@ from experiments.bases import coordinates
 from experiments.build import ConfigError, build_schedule, check_known, initial_scale
 from experiments.build_model import Network, build_labels
 from experiments.build_table import build_table
+from experiments.sampler import make_sampler
 from solvers import npz
 from solvers.ems_file import fingerprint
 
@@ -56,12 +57,9 @@ def draw_samples(config, network: Network, identity, labels, path: Path) -> np.n
     except ValueError as error:
         print(f"{error}: they are drawn again now")
     table = build_table(config, {"name": "unipc", "grid": {"name": "lam_uniform"}}, SAMPLE_NFE, network.prediction)
-    draw = runner.make_draw(network.make, network.shape, initial_scale(config), network.basis is not None)
-    mesh = runner.make_mesh(jax.local_devices())
-    fixed = {"seed": config.ems.seed, "indices": np.arange(len(labels)), "labels": labels, "mesh": mesh}
-    fixed |= {"batch": config.sample.batch}
+    collect, indices = make_sampler(config, network, runner.make_mesh(jax.local_devices())), np.arange(len(labels))
     with tqdm(total=len(labels), desc="samples for the EMS", unit="sample", disable=None) as bar:
-        points, _ = runner.collect(draw, network.params, table.astype(np.float32), table.nfe, bar.update, **fixed)
+        points, _ = collect(table.astype(np.float32), table.nfe, indices, bar.update, seed=config.ems.seed)
     npz.write(path, {"points": points, "made": made})
     return points
 

@@ -31,22 +31,25 @@ def _key(seed, index):
 
 
 def make_draw(make: Callable, shape, scale: float, in_basis=False) -> Callable:
-    """The jitted `draw(params, table, rows, seed, indices [B], labels [B]) -> samples [B, *shape]`.
+    """The jitted `draw(params, jump, table, rows, seed, indices [B], labels [B]) -> samples [B, *shape]`.
 
-    `make(params, label) -> model(x, t)`; `scale` is sigma(t_start), the noise that sampling starts from. Only the
-    first `rows` rows of the table run (a traced number), so tables of equal shape and different nfe share a program.
+    `make(params, label) -> model(x, t)`; `scale` is sigma(t_start), the noise that sampling starts from. `jump` takes
+    it to where the table starts (an AffineMap with a component per class, or one for all), None if it starts there.
+    Only the first `rows` rows of the table run (a traced number), so tables of equal shape share a program.
     With `in_basis` the model is in the coordinates y = U^T x of params["basis"]; noise and samples are in pixels.
     """
 
-    def one(params, table, rows, seed, index, label):
+    def one(params, jump, table, rows, seed, index, label):
         model, stochastic = make(params, label), jax.random.fold_in(_key(seed, index), 2)
         x = scale * noise(seed, index, shape)
+        if jump is not None:
+            x = jump(x, jnp.minimum(label, len(jump.start) - 1))
         if not in_basis:
             return advance(model, table, x, rows, stochastic)
         basis = params["basis"]
         return turned(basis, advance(model, table, turned(basis.T, x), rows, stochastic))
 
-    return jax.jit(jax.vmap(one, in_axes=(None, None, None, None, 0, 0)))
+    return jax.jit(jax.vmap(one, in_axes=(None, None, None, None, None, 0, 0)))
 
 
 def align(tables: Mapping, dtype=np.float32) -> dict:
@@ -86,22 +89,22 @@ def place(mesh: Mesh, tree, batch=False):
 
 
 def generate(
-    draw, params, table, rows, *, seed, indices, labels, batch, mesh
+    draw, params, table, rows, *, seed, indices, labels, batch, mesh, jump=None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields (indices [b], samples [b, *shape] float32) per batch; the last batch is padded and cut.
 
-    `params` and `table` may be placed on the mesh beforehand. Raises FloatingPointError for samples that are not
+    `params`, `table` and `jump` may be placed on the mesh beforehand. Raises FloatingPointError for samples that are not
     finite, by index.
     """
     indices, labels = np.asarray(indices, np.int32), np.asarray(labels, np.int32)
     devices = mesh.devices.size
     batch = -(-min(batch, len(indices)) // devices) * devices
-    params, table = place(mesh, (params, table))
+    params, table, jump = place(mesh, (params, table, jump))
     for start in range(0, len(indices), batch):
         part = slice(start, start + batch)
         missing = batch - len(indices[part])
         padded = [np.pad(values[part], (0, missing), mode="edge") for values in (indices, labels)]
-        samples = draw(params, table, rows, seed, *place(mesh, tuple(padded), batch=True))
+        samples = draw(params, jump, table, rows, seed, *place(mesh, tuple(padded), batch=True))
         samples = np.asarray(samples)[: len(indices[part])]
         _check_finite(samples, indices[part])
         yield indices[part], samples

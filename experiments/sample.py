@@ -20,16 +20,17 @@ from experiments.build import (
     build_indices,
     build_nfes,
     build_solver,
-    initial_scale,
 )
-from experiments.build_model import build_labels, build_model
-from experiments.build_table import automatic, build_table
+from experiments.build_model import build_model
+from experiments.build_table import build_table, resolve
+from experiments.build_teleport import build_jumps
 from experiments.data import to_uint8
 from experiments.ems import find_ems
 from experiments.ems_points import load_data
+from experiments.sampler import make_sampler
 
 # with the number of evaluations and the seed: what makes a sample the one it is
-IDENTITY = ("solver", "grid", "schedule", "model", "mixture", "guidance", "ems")
+IDENTITY = ("solver", "grid", "schedule", "model", "mixture", "guidance", "ems", "teleport")
 
 
 def run(config, workdir) -> dict:
@@ -37,31 +38,37 @@ def run(config, workdir) -> dict:
     (label, options), nfe = build_solver(config), build_nfes(config)[-1]  # of a benchmark's several, the largest
     network, frechet = build_model(config), build_frechet(config)
     ems = find_ems(config, network, workdir, [(label, options)])
-    table = build_table(config, options, nfe, network.prediction, ems)
-    label += f": {automatic(config, nfe, ems)['name']}" if label == "auto" else ""
+    options = resolve(config, options, nfe, ems)
+    table, start = build_table(config, options, nfe, network.prediction, ems), options["teleport"]
+    label += f": {options['name']}" if label != options["name"] else ""
     resolved = json.loads(config.to_json_best_effort())
     settings = json.dumps({key: resolved[key] for key in IDENTITY} | {"nfe": nfe, "seed": c.seed})
     blocks = plan(workdir / "samples", len(build_indices(config)), c.block, settings, network.shape)
     report.write_config(workdir / "config.json", config)
-    count, seconds = sample_blocks(config, network, table, blocks, settings)
+    jump = build_jumps(config, network, {0: start})[0]
+    count, seconds = sample_blocks(config, network, table, jump, blocks, settings)
     images = np.concatenate([np.load(path)["images"] for path, _, _ in blocks])
-    row = {"solver": label, "nfe": nfe, "frechet": frechet(images) if frechet else None, "images": len(images)}
+    row = {
+        "solver": label,
+        "nfe": nfe,
+        "teleport": start,
+        "frechet": frechet(images) if frechet else None,
+        "images": len(images),
+    }
     row |= {"seconds": seconds, "images_per_second": count / seconds if count else None}
     write(workdir, row, images, None if images.ndim == 4 else load_data(config, network, config.ems.points)[0])
     return row
 
 
-def sample_blocks(config, network, table, blocks, settings) -> tuple[int, float]:
+def sample_blocks(config, network, table, jump, blocks, settings) -> tuple[int, float]:
     """Writes the blocks that are not there yet; how many images that was, and the seconds they took."""
-    mesh, c, seconds = runner.make_mesh(), config.sample, 0.0
-    draw = runner.make_draw(network.make, network.shape, initial_scale(config), network.basis is not None)
-    (table, rows), params = runner.align({0: table})[0], runner.place(mesh, network.params)
+    collect, c, seconds = make_sampler(config, network), config.sample, 0.0
+    table, rows = runner.align({0: table})[0]
     missing = [(path, indices) for path, indices, done in blocks if not done]
     count = sum(len(indices) for _, indices in missing)
     with tqdm(total=c.count, initial=c.count - count, desc="sample", unit="image", disable=None) as bar:
         for path, indices in missing:
-            fixed = {"seed": c.seed, "indices": indices, "labels": build_labels(config, network, indices)}
-            samples, taken = runner.collect(draw, params, table, rows, bar.update, batch=c.batch, mesh=mesh, **fixed)
+            samples, taken = collect(table, rows, indices, bar.update, jump=jump)
             report.write_samples(path, stored(samples), indices, settings=settings)
             seconds += taken
     return count, seconds
@@ -111,7 +118,7 @@ def write(workdir: Path, row, images, data=None) -> None:
     else:
         panel = [("data", data), (row["solver"], images)]
         plots.plot_scatter(workdir / "grid.png", {f"{row['nfe']} network evaluations": panel})
-    columns = ("solver", "nfe", "frechet", "images", "seconds", "images_per_second")
+    columns = ("solver", "nfe", "teleport", "frechet", "images", "seconds", "images_per_second")
     print(report.format_table([row], columns))
     if row["frechet"] is not None:
         print(report.frechet_note(row["images"]))

@@ -62,7 +62,7 @@ def contestants(config, network, mesh):
     call = jax.jit(jax.vmap(lambda params, x, t, label: network.make(params, label)(x, t), in_axes=(None, 0, None, 0)))
 
     def sampled(table):
-        return draw(params, table, table.nfe, seed, runner.place(mesh, indices, batch=True), labels)
+        return draw(params, None, table, table.nfe, seed, runner.place(mesh, indices, batch=True), labels)
 
     def bare(times):
         y = x

@@ -16,12 +16,18 @@ THIRD = PSEUDO | {"corrector_pseudo": False}
 SECOND = PUBLISHED | {"order": 2, "variant": "dpmsolver", "corrector_pseudo": True}
 DPM_V3 = {1.0: {1: PSEUDO, 15: THIRD}, 4.0: {1: SECOND}}  # options of dpm_v3, by the guidance of its statistics
 
-# a solver and its grid
+# a solver and its grid, by what is at hand: (statistics of the model, the Gaussian of its data), with which `teleport`
+# takes the place of all steps above this sigma / alpha
+WITHOUT = {1: {"name": "ipndm", "order": 3, "grid": KARRAS}}
 AUTO = {
-    1.0: {1: {"name": "ipndm", "order": 3, "grid": KARRAS}, 8: {"name": "dpm_v3", "grid": KARRAS | {"rho": 12.0}}},
-    4.0: {1: {"name": "dpm_v3", "grid": KARRAS}},
+    (False, False): {1.0: WITHOUT},
+    (True, False): {
+        1.0: WITHOUT | {8: {"name": "dpm_v3", "grid": KARRAS | {"rho": 12.0}}},
+        4.0: {1: {"name": "dpm_v3", "grid": KARRAS}},
+    },
+    (False, True): {1.0: {1: {"name": "unipc", "order": 2, "grid": KARRAS, "teleport": 10.0}}},
+    (True, True): {1.0: {1: {"name": "unipc", "order": 2, "grid": KARRAS, "teleport": 10.0}}},
 }
-AUTO_WITHOUT_EMS = {1.0: {1: {"name": "ipndm", "order": 3, "grid": KARRAS}}}
 
 
 def pick(recipes: dict, guidance: float, nfe: int) -> dict:

@@ -40,12 +40,7 @@ def test_rows(tmp_path, capsys):
     assert "median RMSE, ± half the range over 2 seeds" in printed and "Fréchet" not in printed
     written = list(csv.DictReader(open(tmp_path / "results.csv")))
     assert [float(row["rmse"]) for row in written] == [row["rmse"] for row in rows]
-    assert {p.name for p in tmp_path.iterdir()} == {"config.json", "results.csv", "results.json", "ratios.png", "ems"}
-
-
-def test_spread_is_half_the_range():
-    row = ems_ablation.spread([{"rmse": 1.0, "frechet": 3.0}, {"rmse": 2.0, "frechet": 3.0}, {"rmse": 6.0}])
-    assert row == {"rmse": 3.0, "rmse_spread": 2.5, "frechet": 3.0, "frechet_spread": 0.0}
+    assert {p.name for p in tmp_path.iterdir()} == {"config.json", "results.csv", "results.json", "ratios.png", "ems"} | {"measured.json"}
 
 
 def test_configs_build():

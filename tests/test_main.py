@@ -104,7 +104,7 @@ def test_impossible_tables_are_config_errors(options, expected):
         ("model.name", "net", "known are unet, mixture"),
         ("model.labels", "7", "a class below 0"),
         ("guidance.scale", 2.0, "needs labels"),
-        ("teleport.sigma", 1.0, "leave it at None"),
+        ("teleport.sigma", 0.001, "at most 80, where sampling starts, and above 0.002, where it ends, got 0.001"),
         ("nfe", (), "nfe must be"),
         ("sample.count", 0, "sample.count must be at least 1"),
         ("nfe", (5, 0), "nfe must be"),

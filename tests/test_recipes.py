@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from configs import toy_gmm
+from experiments import build
 from experiments.build_table import build_table
 from solvers import SOLVERS, ems, recipes
 from solvers.ems import DEFAULT, EMS, PLAIN, estimate, points_wanted, statistics
@@ -120,15 +121,30 @@ def test_auto_is_the_recipe_of_its_budget(scale, nfe):
     config.guidance.scale = scale
     lam = np.linspace(-4.5, 6.3, 5)
     given = EMS(lam, *np.random.default_rng(0).normal(size=(3, 5, 2)), {})
-    for known, table in ((given, recipes.AUTO), (None, recipes.AUTO_WITHOUT_EMS)):
-        entry = recipes.pick(table, scale, nfe)
+    for known, path in ((given, ""), (None, ""), (given, "a.npz"), (None, "a.npz")):
+        config.teleport.gaussian = path
+        jumps = bool(path) and scale == 1.0
+        entry = recipes.pick(recipes.AUTO[known is not None, jumps], scale, nfe)
         assert known is not None or entry["name"] != "dpm_v3"
+        assert ("teleport" in entry) == jumps
         got, expected = (build_table(config, options, nfe, "x0", known) for options in ({"name": "auto"}, entry))
-        assert got.nfe == nfe
+        assert got.nfe == nfe and (got.t[0] < 80) == jumps
         for x, y in zip(got, expected, strict=True):
             np.testing.assert_array_equal(x, y)
 
 
+def test_auto_teleports_only_from_enough_noise_and_to_where_it_is_told():
+    config = toy_gmm.get_config("smoke")
+    config.teleport.gaussian = "a.npz"
+    config.grid.t_start = 9.0
+    assert build_table(config, {"name": "auto"}, 6, "x0").t[0] == 9
+    config.grid.t_start, config.teleport.sigma = 80.0, 3.0
+    for name in ("auto", "teleport"):
+        assert abs(build_table(config, {"name": name}, 6, "x0").t[0] - 3) < 1e-12
+    with pytest.raises(build.ConfigError, match="solver auto chooses its own order: leave that out"):
+        build_table(config, {"name": "auto", "order": 2}, 6, "x0")
+
+
 def test_every_recipe_begins_at_one_evaluation():
-    for table in (recipes.DPM_V3, recipes.AUTO, recipes.AUTO_WITHOUT_EMS):
+    for table in (recipes.DPM_V3, *recipes.AUTO.values()):
         assert min(table) == 1.0 and all(min(entries) == 1 for entries in table.values())

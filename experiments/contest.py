@@ -1,0 +1,76 @@
+"""Many tables from the same noise, once per seed, against a fine solution: errors, and their spread over seeds.
+
+What has been measured is kept, per table and seed, by a hash of all that it depends on: a run that is killed goes on
+where it was, and a run with more tables or seeds measures those only.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from experiments import report, runner
+from experiments.benchmark import errors
+from experiments.build import build_frechet, build_indices
+from experiments.build_model import build_labels
+from experiments.data import to_uint8
+from experiments.ems import identity
+from solvers import Table
+from solvers.ems_file import fingerprint
+
+MEASURES = {"rmse": "RMSE", "rmse_median": "median RMSE", "frechet": "Fréchet distance"}
+
+
+class Entry(NamedTuple):
+    """collect: make_sampler's; jump: to where the table starts, or None."""
+
+    collect: Callable
+    table: Table
+    jump: tuple | None = None
+
+
+def contest(config, network, entries: Mapping, seeds, path: Path) -> dict:
+    """{key: {measure: mean over seeds, measure_spread: half the range}} for the keys of `entries`, the first of which
+    is the fine solution that errors are to, and has none itself. `path`: a JSON file of what has been measured.
+    """
+    indices, frechet, (fine, *keys) = build_indices(config), build_frechet(config), entries
+    aligned = runner.align({key: entry.table for key, entry in entries.items()})
+    names = dict(zip(entries, _names(config, network, entries)))
+    rows = json.loads(path.read_text()) if path.exists() else []
+    known = {(row["made"], row["seed"]): row["measured"] for row in rows}
+    missing = {seed: [key for key in keys if (names[key], seed) not in known] for seed in seeds}
+    with tqdm(total=len(keys) * len(seeds), desc="contest", unit="table", disable=None) as bar:
+        bar.update(bar.total - sum(map(len, missing.values())))
+        for seed in filter(missing.get, seeds):
+            reference, _ = entries[fine].collect(*aligned[fine], indices, seed=seed)
+            for key in missing[seed]:
+                samples, _ = entries[key].collect(*aligned[key], indices, seed=seed, jump=entries[key].jump)
+                measured = errors(samples, reference) | ({"frechet": frechet(to_uint8(samples))} if frechet else {})
+                known[names[key], seed] = measured
+                rows.append({"key": str(key), "made": names[key], "seed": seed, "measured": measured})
+                report.write_json(path, rows)
+                bar.update()
+    return {key: spread([known[names[key], seed] for seed in seeds]) for key in keys}
+
+
+def _names(config, network, entries):
+    """A hash of each entry with all that its samples and measures depend on beside the seed."""
+    fine = next(iter(entries.values())).table
+    what = identity(config, network) | {"shape": network.shape, "dtype": config.model.dtype}
+    what |= {key: str(config[key]) for key in ("classifier", "reference")}
+    what |= {"labels": build_labels(config, network, build_indices(config)), "fine": fine}
+    common = fingerprint(what)
+    return [fingerprint({"common": common, "table": entry.table, "jump": entry.jump}) for entry in entries.values()]
+
+
+def spread(values: list[dict]) -> dict:
+    """Mean over seeds of each measure, and half the range under NAME_spread."""
+    row = {}
+    for name in MEASURES:
+        column = [value[name] for value in values if name in value]
+        if column:
+            row |= {name: float(np.mean(column)), f"{name}_spread": float(np.ptp(column)) / 2}
+    return row
