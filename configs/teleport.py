@@ -21,9 +21,10 @@ OWN = (
     ("iPNDM-3, Karras", {"name": "ipndm", "order": 3, "grid": KARRAS}),
     ("iPNDM-3, Karras 5", {"name": "ipndm", "order": 3, "grid": KARRAS | {"rho": 5.0}}),
     ("UniPC-2, Karras", {"name": "unipc", "order": 2, "grid": KARRAS}),
-    ("DPM-Solver++(2M), Karras", {"name": "dpmpp", "order": 2, "grid": KARRAS}),
+    ("UniPC-3, lam", {"name": "unipc", "order": 3}),
     ("v3, Karras 12", {"name": "dpm_v3", "grid": KARRAS | {"rho": 12.0}}),
     ("v3, Karras", {"name": "dpm_v3", "grid": KARRAS}),
+    ("v3, Karras 5", {"name": "dpm_v3", "grid": KARRAS | {"rho": 5.0}}),
 )
 VARIANTS = ("", "heun", "best", "smoke")
 
@@ -34,13 +35,13 @@ def get_config(variant: str = ""):
     c = fashion_mnist.get_config("smoke" if variant == "smoke" else "")
     c.experiment = "teleport"
     c.sample.count = 512
-    c.nfe, c.benchmark.solvers = (5, 6, 8, 10, 15), (*AS_PUBLISHED, OWN[0], OWN[2])
+    c.nfe, c.benchmark.solvers = (5, 6, 8, 10, 15), (*AS_PUBLISHED, OWN[0], OWN[2], OWN[5])
     if variant in ("heun", "best"):
         c.teleport.seeds = (0, 1, 2)
     if variant == "heun":
         c.teleport.intervals, c.benchmark.solvers = 18, ()
     if variant == "best":
-        c.nfe, c.benchmark.solvers, c.teleport.sigmas = (5, 6, 8), OWN, (40.0, 20.0, 14.0, 10.0, 7.0, 5.0)
+        c.nfe, c.benchmark.solvers, c.teleport.sigmas = (5, 6, 8), OWN, (20.0, 14.0, 10.0, 7.0)
     if variant == "smoke":
         c.sample.count, c.nfe, c.benchmark.solvers = 16, (5, 6), AS_PUBLISHED[1:3]
         c.teleport.sigmas, c.teleport.seeds, c.teleport.intervals, c.teleport.skips = (40.0, 5.0), (0, 1), 4, (0, 1)
