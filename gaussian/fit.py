@@ -59,16 +59,16 @@ def fit_gaussian(data, rank=None, biased=False, chunk=None, method="auto") -> Mi
 def fit_classes(data, labels, rank=None, biased=False, progress=lambda count: None) -> Mixture:
     """One Gaussian (see fit_gaussian) per class, component i for label i; weights are the shares of the classes.
 
-    data [N, *D]; labels [N], integers from 0. `progress(1)` after each class. ValueError for a class without samples
-    below the largest label.
+    data [N, *D]; labels [N], integers from 0. `progress(1)` after each class. ValueError for a label, up to the
+    largest, with fewer than 2 samples.
     """
     data, labels = np.asarray(data), np.asarray(labels)
     if labels.shape != data.shape[:1] or not np.issubdtype(labels.dtype, np.integer) or labels.min(initial=0) < 0:
         raise ValueError(f"labels must be {len(data)} integers from 0, got {labels.dtype} of shape {labels.shape}")
     counts = np.bincount(labels)
-    if not counts.all():
+    if counts.min() < 2:
         raise ValueError(
-            f"no sample has the label {counts.argmin()}, the largest is {len(counts) - 1}: number them anew"
+            f"label {counts.argmin()} has {counts.min()} samples, a covariance needs 2: number them without gaps"
         )
     parts = []
     for label in range(len(counts)):
