@@ -71,7 +71,7 @@ def eigenpairs(covariance, rank=None, overwrite=False):
     Its lower triangle is read. With `overwrite` it is lost, and 2 D^2 numbers are all the memory it takes.
     """
     dim = len(covariance)
-    rank = rank or dim
+    rank = dim if rank is None else rank
     total = np.trace(covariance)
     values, vectors = scipy.linalg.eigh(
         covariance, subset_by_index=(dim - rank, dim - 1), driver="evr", overwrite_a=overwrite, check_finite=False

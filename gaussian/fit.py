@@ -81,10 +81,10 @@ def fit_classes(data, labels, rank=None, biased=False, progress=lambda count: No
 def fit_mixture(data, components, rank=None, seed=42, variance=1e-5, biased=False, progress=lambda count: None):
     """Mixture by k-means, as in arXiv 2412.09726: mini-batches of 2048, hard labels, no EM.
 
-    Each cluster gets the mean of its members, their covariance plus `variance` times the identity, and its
-    share of the samples as weight. A cluster of one sample has that identity alone; one of none is left out, so that
-    there may be fewer components than asked for. The published code takes the centre of k-means instead of the mean,
-    which differs as mini-batches do. `progress(1)` after each cluster.
+    Each cluster gets the mean of its members, their covariance plus `variance` times the identity, and its share of
+    the samples as weight. A cluster of one sample has that identity alone; one of none is left out, so that there may
+    be fewer components than asked for (the published code breaks on both, and takes the centre of k-means, a mean
+    over past mini-batches, for the mean of the members). `progress(1)` after each cluster.
     """
     from sklearn.cluster import MiniBatchKMeans  # a second to import, which only this function should cost
 
@@ -93,7 +93,7 @@ def fit_mixture(data, components, rank=None, seed=42, variance=1e-5, biased=Fals
     if not 1 <= components <= len(data):
         raise ValueError(f"components must be from 1 to {len(data)}, the number of samples, got {components}")
     kmeans = MiniBatchKMeans(n_clusters=components, random_state=seed, batch_size=2048)
-    found, labels = np.unique(kmeans.fit(data.reshape(len(data), -1)).labels_, return_inverse=True)
+    _, labels = np.unique(kmeans.fit(data.reshape(len(data), -1)).labels_, return_inverse=True)
     # A sample counted twice has the covariance 0, and the weights do not count it.
     counts = np.bincount(labels)
     rows = np.concatenate([np.arange(len(data)), np.flatnonzero(counts[labels] == 1)])
