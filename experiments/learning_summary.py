@@ -102,10 +102,12 @@ def verdicts(course) -> list[dict]:
         steps = {name: curve.reached(SHARES[-1]) for name, curve in names.items()}
         change, change_se = mine.change(mine.peak)
         rise, rise_se = names[DELTA].change(mine.peak)
+        overtaken = [step for name in NAMES[1:] if (step := names[name].above(mine)) is not None]
         found.append(
             {"split": split, "kind": kind, "sigma": sigma, "steps": steps}
             | {"peak_step": mine.steps[mine.peak], "peak": float(mine.values[mine.peak])}
             | {"change": change, "change_se": change_se, "delta_change": rise, "delta_change_se": rise_se}
+            | {"overtaken": min(overtaken, default=None)}
             | {"first": all(steps[GAUSSIAN] < step for name, step in steps.items() if name != GAUSSIAN)}
             | {"falls": change < -2 * change_se, "rises": rise > 2 * rise_se}
         )
@@ -119,10 +121,11 @@ def text(verdicts) -> str:
         mine = [row for row in verdicts if row["kind"] == kind]
         lines += [
             f"Explained variance of the {title}: the step at which 99 % of the largest value is reached;",
-            "the Gaussian's peak, the change since then (± standard error), the change of delta since then",
+            "the Gaussian's peak, the change since then (± standard error), the change of delta since then;",
+            "the step from which on another explains more than the Gaussian",
             f"{'images':8}{'sigma':>6}"
             + "".join(f"{name:>10}" for name in NAMES)
-            + f"{'peak step':>11}{'peak':>9}{'change':>20}{'delta':>20}  statements that hold",
+            + f"{'peak step':>11}{'peak':>9}{'change':>20}{'delta':>20}{'overtaken':>11}  statements that hold",
         ]
         for row in mine:
             held = ", ".join(name for name in STATEMENTS if row[name]) or "none"
@@ -132,7 +135,7 @@ def text(verdicts) -> str:
                 + "".join(f"{row['steps'][name]:10d}" for name in NAMES)
                 + f"{row['peak_step']:11d}{row['peak']:9.4f}"
                 + "".join(f"{change:>20}" for change in changes)
-                + f"  {held}"
+                + f"{'never' if row['overtaken'] is None else row['overtaken']:>11}  {held}"
             )
         counts = ", ".join(f"{name} {sum(row[name] for row in mine)}" for name in STATEMENTS)
         every = sum(all(row[name] for name in STATEMENTS) for row in mine)

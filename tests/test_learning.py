@@ -177,7 +177,11 @@ def test_rows_have_the_error_of_a_mean():
 def test_statements(change, held):
     verdicts = learning_summary.verdicts(course(**(FIRST | change)))
     assert len(verdicts) == len(KINDS)
+    mine = change.get("gaussian", FIRST["gaussian"])
     for verdict in verdicts:
         assert tuple(name for name in learning_summary.STATEMENTS if verdict[name]) == held
+        others = [change.get("delta", FIRST["delta"]), change.get("classes", LATE), LATE]
+        overtaken = [s for s in STEPS if any(min(np.subtract(o, mine)[STEPS.index(s) :]) > 0 for o in others)]
+        assert verdict["overtaken"] == next(iter(overtaken), None)
     counts = ", ".join(f"{name} {int(name in held)}" for name in learning_summary.STATEMENTS)
     assert f"of 1: {counts}; all three {int(len(held) == 3)}" in learning_summary.text(verdicts)
