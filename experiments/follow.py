@@ -54,5 +54,5 @@ def _trace(function, schedule, arguments, table, start, labels):
 
 
 def _floating(leaf, dtype):
-    leaf = np.asarray(leaf) if not isinstance(leaf, jax.Array) else leaf
-    return leaf.astype(dtype) if np.issubdtype(leaf.dtype, np.floating) else leaf
+    leaf = np.asarray(leaf)
+    return leaf.astype(dtype, copy=False) if np.issubdtype(leaf.dtype, np.floating) else leaf

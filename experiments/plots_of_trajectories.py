@@ -14,7 +14,7 @@ NOISE = "noise level sigma / alpha (sampling runs to the right)"
 def plot_all(workdir, found, titles):
     titles = {"network": "network"} | titles
     plot_differences(workdir / "trajectories.png", found, titles)
-    plot_modes(workdir / "modes.png", found["modes"], found["levels"])
+    plot_modes(workdir / "modes.png", found["modes"], found["levels"], titles)
     plot_plane(workdir / "plane.png", found["plane"], found["levels"], titles)
     images = found["images"]
     if next(iter(images.values())).ndim == 5:  # [n, samples, H, W, C]
@@ -85,43 +85,47 @@ def plot_denoised(path, images, levels, titles, count=3):
     save(figure, path)
 
 
-def plot_modes(path, modes, levels):
-    """When principal components emerge, in the network and by the formula; how much of each the Gaussian foretells."""
-    figure, (curves, half, explained) = plt.subplots(1, 3, figsize=(15, 4.2), layout="constrained")
+def plot_modes(path, modes, levels, titles):
+    """When principal components emerge, in the network and by the formula; how much of each closed forms foretell."""
+    figure, (curves, half, share) = plt.subplots(1, 3, figsize=(15, 4.2), layout="constrained")
     variances = np.array(modes["variances"])
-    count = len(variances)
-    shown = [n for n in (1, 3, 10, 30, 100, 300) if n <= count]
+    shown = [n for n in (1, 3, 10, 30, 100, 300) if n <= len(variances)]
     for number, mode in enumerate(shown):
         color = plt.cm.viridis(number / max(1, len(shown) - 0.5))
-        for key, dashes in (("deviation", "-"), ("deviation_exact", "--")):
+        for key, dashes, label in (("deviation", "-", f"{mode}"), ("deviation_exact", "--", None)):
             curve = np.array(modes[key])[:, mode - 1]
-            curves.plot(
-                levels, curve / curve[-1], dashes, color=color, lw=1.5, label=f"{mode}" if dashes == "-" else None
-            )
+            curves.plot(levels, curve / curve[-1], dashes, color=color, lw=1.5, label=label)
     curves.axhline(0.5, color="0.5", lw=0.8)
     curves.set_ylim(0, 1.25)
-    curves.set_title(
-        "denoised coefficient, rms over samples, relative to its end\nsolid: network, dashed: Gaussian", fontsize=10
-    )
+    curves.set_title("deviation of the denoised coefficient, relative to its end\nsolid: network, dashed: Gaussian")
     _noise_axis(curves, levels)
     curves.legend(title="component", fontsize=8, loc="upper left")
-    half.loglog(variances, modes["half_exact"], "k-", lw=1.2, label="Gaussian: sqrt(3 variance)")
+    half.loglog(variances, modes["half_exact"], "k--", lw=1.2, label="Gaussian: sqrt(3 variance)")
     half.loglog(variances, modes["half"], "o", ms=3.5, alpha=0.5, color="C1", mew=0, label="network")
-    half.set_xlabel("variance of the component")
+    half.set_xlabel("variance of the component (large ones to the left)")
     half.set_ylabel("noise level sigma / alpha")
-    half.set_title("where half of the end is reached:\nlarge variances emerge first", fontsize=10)
+    half.set_title("where half of the end is reached:\nlarge variances emerge first")
     half.invert_xaxis()
     half.legend(fontsize=9)
-    explained.semilogx(np.arange(1, count + 1), modes["explained"], "o", ms=3.5, alpha=0.5, color="C1", mew=0)
-    explained.axhline(0, color="0.5", lw=0.8)
-    explained.set_ylim(max(-1.0, min(modes["explained"]) - 0.05), 1.02)
-    explained.set_xlabel("principal component of the data")
-    explained.set_title(
-        "share of the network's final coefficient\nthat the Gaussian foretells from the noise", fontsize=10
-    )
-    for axis in (half, explained):
+    for name, values in modes["explained"].items():
+        share.semilogx(*_pooled(values, modes["deviation"][-1]), "o-", ms=3.5, color=COLORS[name], label=titles[name])
+    share.axhline(0, color="0.5", lw=0.8)
+    share.set_ylim(max(-1.0, share.get_ylim()[0]), 1.02)
+    share.set_xlabel("principal component of the data")
+    share.set_title("share of the network's final coefficients\nforetold from the noise, neighbours together")
+    share.legend(fontsize=9)
+    for axis in (curves, half, share):
+        axis.title.set_fontsize(10)
         axis.grid(alpha=0.3)
     save(figure, path)
+
+
+def _pooled(shares, deviation, bins=24):
+    """(centres, shares) of neighbouring components together, weighted by the network's variance in them."""
+    edges = np.unique(np.geomspace(1, len(shares) + 1, bins + 1).round().astype(int))
+    power = np.square(deviation)
+    parts = [slice(low - 1, high - 1) for low, high in zip(edges, edges[1:])]
+    return np.sqrt(edges[:-1] * (edges[1:] - 1)), [np.average(shares[p], weights=power[p]) for p in parts]
 
 
 def plot_plane(path, planes, levels, titles):
@@ -138,7 +142,7 @@ def plot_plane(path, planes, levels, titles):
     turn.set_xlabel("along the final sample")
     turn.set_ylabel("along the initial noise")
     turn.set_aspect("equal")
-    turn.set_title("mean path in that plane, x / sqrt(alpha² + sigma²)", fontsize=11)
+    turn.set_title("mean path in that plane\nof x / sqrt(alpha² + sigma²)", fontsize=11)
     share.set_title("share of |x|² in the plane of noise and sample\n(median, 5 to 95 % of the samples)", fontsize=11)
     _noise_axis(share, levels)
     for axis in (share, turn):

@@ -3,8 +3,6 @@
 Trajectories are (x, x0), states and denoised images, each [n, B, *D] at n falling noise levels for B samples.
 """
 
-from functools import partial
-
 import numpy as np
 
 from gaussian import flow
@@ -13,6 +11,7 @@ from gaussian.analysis import mean_and_error
 COLUMNS = ("name", "sigma", "x", "x_se", "denoised", "denoised_se")
 # Of the final samples, mean and deviation over 512: EDM on CIFAR10, from the code of arXiv 2412.09726
 PUBLISHED = {"gaussian": (0.0130, 0.0073), "mixture": (0.0118, 0.0067), "delta": (0.0473, 0.0188)}
+KEPT = 1e-6  # modes of less than this share of the largest variance are left out
 
 
 def compare(mine, others, schedule, times, threshold, shown) -> dict:
@@ -30,9 +29,13 @@ def compare(mine, others, schedule, times, threshold, shown) -> dict:
         found["rows"] += rows(name, level, x, denoised)
         found["images"][name] = pick(theirs, shown)
         found["plane"][name] = plane(theirs[0], schedule, times)
-        if name == "gaussian":
-            found["modes"] = modes(distribution, mine[1], theirs[1], schedule, level)
-        found["summary"].append(summarise(name, level, x, denoised, variance_of(mine), threshold))
+        if not found["summary"]:
+            first, law = denoised[-1], distribution
+            found["modes"] = modes(law, mine[1], theirs[1], schedule, level)
+        found["modes"]["explained"][name] = explained(law, mine[1][-1], theirs[1][-1])
+        summary = summarise(name, level, x, denoised, variance_of(mine), threshold)
+        # The solutions are of the same noise, so they compare sample by sample, too.
+        found["summary"].append(summary | {"closer_than_gaussian": float((denoised[-1] < first).mean())})
     return found
 
 
@@ -92,36 +95,36 @@ def crossing(levels, values, wanted, at) -> float:
     return float(np.exp(np.log(levels[at - 1]) * (1 - part) + np.log(levels[at]) * part))
 
 
-def modes(distribution, mine, theirs, schedule, level) -> dict:
-    """Of the denoised trajectories [n, B, *D], along the principal components of the data, counted from their mean.
+def modes(law, mine, theirs, schedule, level) -> dict:
+    """Of denoised trajectories [n, B, *D], along the principal components of the data, by falling variance.
 
-    deviation: root mean square over samples [n, D]; half: the noise level where it reaches half of its end, coming from
-    the noise; half_exact: of the closed form; explained: share of the network's final coefficients [D] that the closed
-    form has foretold, 1 - sum (a - b)^2 / sum a^2.
+    deviation [n, modes]: standard deviation over samples, of the network and of the closed form; half [modes]: noise
+    level at which the network first has half of its end, and by the formula; `explained` is filled in by `compare`.
     """
-    basis, variances = distribution.basis[0], distribution.variances[0]
-    coefficients = partial(_coefficients, basis=basis, mean=distribution.means[0])
-    deviation, exact = (np.stack([rms(coefficients(x0)) for x0 in states]) for states in (mine, theirs))
-    last, foretold = coefficients(mine[-1]), coefficients(theirs[-1])
-    kept = variances > 1e-6 * variances[0]
-    half = [_half(level, curve) for curve in deviation.T[kept]]
-    t = flow.half_times(variances[kept], schedule)
+    kept = law.variances[0] > KEPT * law.variances[0, 0]
+    deviation, exact = (np.stack([coefficients(law, x0).std(axis=0) for x0 in states]) for states in (mine, theirs))
+    t = flow.half_times(law.variances[0, kept], schedule)
     return {
-        "variances": variances[kept].tolist(),
+        "variances": law.variances[0, kept].tolist(),
         "deviation": deviation[:, kept].tolist(),
         "deviation_exact": exact[:, kept].tolist(),
-        "half": half,
+        "half": [_half(level, curve) for curve in deviation.T[kept]],
         "half_exact": (schedule.sigma(t) / schedule.alpha(t)).tolist(),
-        "explained": (1 - ((last - foretold) ** 2).sum(axis=0) / (last**2).sum(axis=0))[kept].tolist(),
+        "explained": {},
     }
 
 
-def _coefficients(x0, basis, mean):
-    return (x0.reshape(len(x0), -1).astype(np.float64) - mean) @ basis
+def explained(law, last, foretold) -> list[float]:
+    """By mode, the share of the network's final coefficients, counted from the mean, that a closed form has foretold:
+    1 - sum (a - b)^2 / sum a^2 over samples."""
+    a, b = (coefficients(law, x0) for x0 in (last, foretold))
+    kept = law.variances[0] > KEPT * law.variances[0, 0]
+    return (1 - ((a - b) ** 2).sum(axis=0) / (a**2).sum(axis=0))[kept].tolist()
 
 
-def rms(coefficients):
-    return np.sqrt((coefficients**2).mean(axis=0))
+def coefficients(law, x0) -> np.ndarray:
+    """Of x0 [B, *D] along the basis of a Gaussian, counted from its mean: [B, modes], float64."""
+    return (x0.reshape(len(x0), -1).astype(np.float64) - law.means[0]) @ law.basis[0]
 
 
 def _half(level, curve) -> float:
