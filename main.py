@@ -15,6 +15,7 @@ Experiments:
   learning    the same through training, from its snapshots
   trajectories  the network's beside those of closed-form scores, from the same noise
   teleport    what skipping the first part of sampling in closed form costs and saves
+  choose_skip  the noise level to teleport a solver to
   flows_2d    Gaussian, mixture and delta flows in the plane, in pictures
   ems_ablation  what DPM-Solver-v3 depends on: statistics by statistics, option by option
   parity      a directory of official numbers, case by case
@@ -37,7 +38,7 @@ DEFAULT = "configs/fashion_mnist.py"
 EXPERIMENTS = (
     *("benchmark", "sample", "ems", "train", "classifier"),
     *("speed", "health", "spectrum", "convergence", "parity", "ems_ablation", "ems_parity"),
-    *("fit_gaussian", "score_analysis", "learning", "trajectories", "teleport", "flows_2d"),
+    *("fit_gaussian", "score_analysis", "learning", "trajectories", "teleport", "choose_skip", "flows_2d"),
 )
 
 config_flags.DEFINE_config_file(

@@ -104,8 +104,9 @@ def get_config() -> ConfigDict:
     c.teleport.sigma = placeholder(float)  # sigma / alpha to which the closed form of a Gaussian takes the noise
     c.teleport.gaussian = ""  # a file of `fit_gaussian`; a component per class where samples have labels. With it, the
     # solver `auto` teleports where that measured better
-    c.teleport.sigmas = (40.0, 20.0, 10.0, 5.0, 2.5, 1.0)  # this and the rest for the experiment `teleport`
-    c.teleport.intervals = 0  # of EDM's Heun, 0 for none
+    c.teleport.sigmas = (40.0, 20.0, 10.0, 5.0, 2.5, 1.0)  # what the experiments `teleport` and `choose_skip` try
+    c.teleport.share = 0.99  # `choose_skip`: of the denoiser that the Gaussian must explain
+    c.teleport.intervals = 0  # `teleport`: of EDM's Heun, 0 for none
     c.teleport.skips = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12)  # how many of them are skipped
     c.teleport.seeds = (0,)
 

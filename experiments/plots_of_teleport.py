@@ -88,3 +88,24 @@ def _line(axis, rows, measure, label, **style):
     rows = sorted(rows, key=lambda row: row["nfe"])
     values, spread = ([row[name] for row in rows] for name in (measure, f"{measure}_spread"))
     axis.errorbar([row["nfe"] for row in rows], values, spread, label=label, capsize=2, lw=1.3, **style)
+
+
+def plot_choice(path, result, share):
+    """Share of score and denoiser not explained by the Gaussian, and RMSE by the sigma teleported to, over sigma."""
+    figure, (explained, search) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
+    sigma = [row["sigma"] for row in result["explained"]]
+    for name, title in (("score", "score"), ("denoiser", "denoiser"), ("centered", "denoiser from the data's mean")):
+        explained.loglog(sigma, [1 - row[name] for row in result["explained"]], "o-", ms=3, label=title)
+    explained.axhline(1 - share, color="0.5", lw=0.8)
+    explained.set_ylabel("share not explained by the Gaussian")
+    explained.legend(fontsize=8)
+    tried = sorted((row["teleport"], row["rmse"]) for row in result["rmse"] if row["teleport"] is not None)
+    search.loglog(*zip(*tried), "o-", ms=3, label="teleported to sigma")
+    without = next(row["rmse"] for row in result["rmse"] if row["teleport"] is None)
+    search.axhline(without, color="C3", ls="--", label="without")
+    search.set_ylabel(f"RMSE, {result['solver']}, {result['nfe']} evaluations")
+    search.legend(fontsize=8)
+    for axis in (explained, search):
+        axis.set_xlabel("sigma")
+        axis.grid(alpha=0.3, which="both")
+    save(figure, path)

@@ -1,5 +1,6 @@
 """What the Gaussian structure of a score tells us: exact denoisers, statistics for solvers, what tables do to it."""
 
+from gaussian.analysis import choose_skip, search_skip, smallest_sigma
 from gaussian.distribution import (
     Mixture,
     as_gaussian,
@@ -23,6 +24,7 @@ __all__ = [
     "Mixture",
     "Spectrum",
     "as_gaussian",
+    "choose_skip",
     "component",
     "delta",
     "denoised_map",
@@ -45,6 +47,8 @@ __all__ = [
     "sample_data",
     "save_distribution",
     "score",
+    "search_skip",
+    "smallest_sigma",
     "spectrum",
     "teleport",
     "trajectory",

@@ -55,3 +55,18 @@ def choose_skip(sigmas, shares, share=0.99) -> float:
     low, high, wanted = np.log(np.maximum(1 - np.append(shares[upper - 1 : upper + 1], share), 1e-300))
     part = (low - wanted) / (low - high)
     return float(np.exp(np.log(sigmas[upper - 1]) * (1 - part) + np.log(last) * part))
+
+
+def search_skip(error, sigmas, rounds=2) -> tuple[float, dict]:
+    """The sigma with the smallest error(sigma), and all {sigma: error} that were tried.
+
+    Over `sigmas`, then `rounds` times half way (in log sigma) between the best and its neighbours.
+    """
+    found = {float(sigma): error(float(sigma)) for sigma in sigmas}
+    for _ in range(rounds):
+        tried = sorted(found)
+        at = tried.index(min(found, key=found.get))
+        for other in tried[max(at - 1, 0) : at] + tried[at + 1 : at + 2]:
+            sigma = float(np.sqrt(tried[at] * other))
+            found[sigma] = error(sigma)
+    return min(found, key=found.get), found
