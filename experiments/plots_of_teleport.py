@@ -14,7 +14,7 @@ PANELS = {
 
 
 def plot_heatmaps(path, rows):
-    """A line per solver, a panel per measure: sigma (down) x evaluations, coloured by the ratio to the best of a column.
+    """A line per solver, a panel per measure: sigma (down) x evaluations, coloured by ratio to the best of the column.
 
     Published numbers, of other networks and another distance, in panels of their own. No picture without rows.
     """
@@ -57,7 +57,7 @@ def _heatmap(axis, values):
 
 
 def plot_curves(path, rows):
-    """Each measure against evaluations, a line per solver: without teleport dashed, with the best sigma of each solid."""
+    """Each measure against evaluations, a line per solver: without teleport dashed, with its best sigma solid."""
     measures = [name for name in ("rmse", "frechet") if name in rows[0]]
     figure, axes = plt.subplots(1, len(measures), figsize=(6 * len(measures), 4.4), squeeze=False, layout="constrained")
     solvers = list(dict.fromkeys(row["solver"] for row in rows))

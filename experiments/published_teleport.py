@@ -1,9 +1,9 @@
 """Published FIDs of teleportation, to stand beside measurements in columns of their own. None was measured here.
 
-The authors of arXiv 2412.09726, notebook Figure_DPS_benchmark_synopsis.ipynb of github.com/Animadversio/edm, read from
-its heat maps: 50,000 images, EDM networks, Inception FID, `{data: {solver: {sigma: FIDs at NFES[data]}}}`; sigma = 80 is
-without teleportation. HEUN: CIFAR10, EDM's Heun with 18 intervals, {intervals skipped: FID}, by an independent
-replication (slides of github.com/pkseniya/TheHiddenLinearStructureInScore-BasedModels, p. 12).
+FID: the authors of arXiv 2412.09726, read from the heat maps of the notebook Figure_DPS_benchmark_synopsis.ipynb of
+github.com/Animadversio/edm: 50,000 images, EDM networks, Inception FID, {data: {solver: {sigma: FIDs at NFES[data]}}};
+sigma = 80 is without teleportation. HEUN: CIFAR10, EDM's Heun with 18 intervals, {intervals skipped: FID}, by an
+independent replication (slides of github.com/pkseniya/TheHiddenLinearStructureInScore-BasedModels, p. 12).
 """
 
 HEUN = {
@@ -41,6 +41,15 @@ FID = {
             5: (11.39, 7.42, 4.93, 3.62, 2.96, 2.56, 2.35, 2.28),
             2.5: (14.27, 11.8, 9.13, 7.23, 6.28, 5.59, 5.09, 4.86),
             1: (34.46, 34.27, 31.5, 29.34, 28.28, 27.38, 26.61, 26.21),
+        },
+        "Heun": {
+            80: (320.08, 99.87, 38.15, 15.96, 7.27, 4.57, 2.46, 2.13),
+            40: (246.49, 65.8, 24.22, 8.91, 5.07, 3.32, 2.23, 2.06),
+            20: (175.26, 43.38, 13.73, 6.02, 3.7, 2.65, 2.09, 2.01),
+            10: (123.18, 30.28, 8.75, 4.46, 2.99, 2.33, 2.02, 1.98),
+            5: (91.08, 20.06, 7.32, 4.05, 2.97, 2.52, 2.25, 2.22),
+            2.5: (62.27, 15.86, 8.89, 6.6, 5.73, 5.28, 4.8, 4.72),
+            1: (55.19, 35.67, 30.67, 28.75, 27.75, 27.26, 26.27, 26.12),
         },
         "UniPC-3, bh1": {
             80: (24.03, 13.11, 4.39, 3.13, 2.5, 2.15, 2.09, 2.08),

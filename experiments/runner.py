@@ -93,8 +93,8 @@ def generate(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields (indices [b], samples [b, *shape] float32) per batch; the last batch is padded and cut.
 
-    `params`, `table` and `jump` may be placed on the mesh beforehand. Raises FloatingPointError for samples that are not
-    finite, by index.
+    `params`, `table` and `jump` may be placed on the mesh beforehand. Raises FloatingPointError for samples that are
+    not finite, by index.
     """
     indices, labels = np.asarray(indices, np.int32), np.asarray(labels, np.int32)
     devices = mesh.devices.size

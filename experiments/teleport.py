@@ -52,7 +52,7 @@ def run(config, workdir) -> list[dict]:
 
 
 def grid_cases(config) -> dict:
-    """{(label, nfe, sigma / alpha of the start): (options, None)} of the solvers; the start is None without teleport."""
+    """{(label, nfe, sigma / alpha of the start, None without teleport): (options, None)} of the solvers."""
     solvers = build_solvers(config) if config.benchmark.solvers else ()
     return {
         (label, nfe, sigma): (options | {"teleport": sigma}, None)
