@@ -42,6 +42,8 @@ def run(config, workdir) -> dict:
     report.write_config(workdir / "config.json", config)
     if tuple(config.mixture.shape) != (2,):
         raise ConfigError(f"flows are drawn in the plane, got mixture.shape = {tuple(config.mixture.shape)}: set (2,)")
+    if not c.schedules:
+        raise ConfigError("flows.schedules is empty: name some of edm, vp, vp_cosine, vp_discrete, flow")
     laws, z = distributions(config), runner.initial_noise(config.sample.seed, np.arange(c.count), (2,))
     for name in c.schedules:
         schedule = build_schedule(_with_schedule(config, name))
@@ -77,8 +79,9 @@ def distributions(config) -> dict:
     """
     mixture = build_mixture(config)
     normal = gaussian.as_gaussian(mixture)
-    points = gaussian.sample_data(mixture, jax.random.key(config.mixture.seed), config.flows.points)
-    own = gaussian.fit_gaussian(np.asarray(points, np.float64), biased=True)
+    key = jax.random.key(config.mixture.seed)
+    points = np.asarray(gaussian.sample_data(mixture, key, config.flows.points), np.float64)
+    own = gaussian.fit_gaussian(points, biased=True)
     # U sqrt(v) U^T of both: the symmetric roots, which turn nothing.
     whiten, colour = (
         (g.basis[0] * g.variances[0] ** power) @ g.basis[0].T for g, power in ((own, -0.5), (normal, 0.5))
@@ -107,13 +110,16 @@ def trajectories(laws, schedule, times, z) -> dict:
     return paths | {"gaussian": tuple(np.asarray(states) for states in along(start))}
 
 
+_score = jax.jit(jax.vmap(gaussian.posterior_score, in_axes=(None, 0, None, None)))
+
+
 def field(mixture, schedule, ratio, count=81) -> Field:
     """Density and score of x where sigma / alpha is `ratio`, over all of the distribution."""
     t = schedule.t_of_lam(-np.log(ratio))
     alpha, sigma = float(schedule.alpha(t)), float(schedule.sigma(t))
     axis = np.linspace(-1, 1, count) * (1.7 * alpha + 2.2 * sigma)
     points = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
-    score = jax.jit(jax.vmap(lambda x: gaussian.posterior_score(mixture, x, alpha, sigma)))(np.float32(points))
+    score = _score(mixture, np.float32(points), alpha, sigma)
     square = (count, count)
     return Field(float(ratio), axis, density(mixture, points, alpha, sigma).reshape(square), score.reshape(*square, 2))
 
