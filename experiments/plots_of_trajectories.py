@@ -32,22 +32,20 @@ def plot_differences(path, found, titles):
             name = summary["name"]
             mine = [row for row in found["rows"] if row["name"] == name]
             sigma, mean, error = (np.array([row[key] for row in mine]) for key in ("sigma", kind, f"{kind}_se"))
-            axis.loglog(sigma, mean, color=COLORS[name], lw=1.8, label=titles[name])
+            parted = summary[f"{kind}_parts_at"]
+            label = f"{titles[name]}, parts at {parted:.2g}" if parted else titles[name]
+            axis.loglog(sigma, mean, color=COLORS[name], lw=1.8, label=label)
             axis.fill_between(
                 sigma, np.maximum(mean - 2 * error, 1e-12), mean + 2 * error, color=COLORS[name], alpha=0.2
             )
-            if parted := summary[f"{kind}_parts_at"]:
+            if parted:
                 axis.plot(parted, found["threshold"], "o", color=COLORS[name], mec="k", ms=7, zorder=5)
-        parted = [(s[f"{kind}_parts_at"], COLORS[s["name"]]) for s in found["summary"] if s[f"{kind}_parts_at"]]
-        for line, (at, color) in enumerate(sorted(parted, reverse=True)):
-            place = (0.03, 0.95 - 0.065 * line)
-            axis.annotate(f"parts at {at:.2g}", place, xycoords="axes fraction", color=color, fontsize=10, va="top")
         axis.axhline(found["threshold"], color="0.4", lw=0.9, ls="--")
         axis.set_title(title, fontsize=11)
+        axis.legend(fontsize=9, loc="lower right")
         _noise_axis(axis, found["levels"])
     axes[0].set_ylabel("mean squared difference\nto the network, per pixel")
     axes[0].set_ylim(1e-6, None)
-    axes[1].legend(fontsize=9, loc="lower right")
     save(figure, path)
 
 
@@ -99,12 +97,13 @@ def plot_modes(path, modes, levels, titles):
     curves.set_ylim(0, 1.25)
     curves.set_title("deviation of the denoised coefficient, relative to its end\nsolid: network, dashed: Gaussian")
     _noise_axis(curves, levels)
-    curves.legend(title="component", fontsize=8, loc="upper left")
+    curves.legend(title="component", fontsize=8, loc="lower right")
     half.loglog(variances, modes["half_exact"], "k--", lw=1.2, label="Gaussian: sqrt(3 variance)")
     half.loglog(variances, modes["half"], "o", ms=3.5, alpha=0.5, color="C1", mew=0, label="network")
     half.set_xlabel("variance of the component (large ones to the left)")
     half.set_ylabel("noise level sigma / alpha")
-    half.set_title("where half of the end is reached:\nlarge variances emerge first")
+    order = f"rank correlation {modes['order']:.3f}"
+    half.set_title(f"where half of the end is reached: large variances\nemerge first ({order} with the formula)")
     half.invert_xaxis()
     half.legend(fontsize=9)
     for name, values in modes["explained"].items():

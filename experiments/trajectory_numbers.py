@@ -4,13 +4,12 @@ Trajectories are (x, x0), states and denoised images, each [n, B, *D] at n falli
 """
 
 import numpy as np
+from scipy.stats import spearmanr
 
 from gaussian import flow
 from gaussian.analysis import mean_and_error
 
 COLUMNS = ("name", "sigma", "x", "x_se", "denoised", "denoised_se")
-# Of the final samples, mean and deviation over 512: EDM on CIFAR10, from the code of arXiv 2412.09726
-PUBLISHED = {"gaussian": (0.0130, 0.0073), "mixture": (0.0118, 0.0067), "delta": (0.0473, 0.0188)}
 KEPT = 1e-6  # modes of less than this share of the largest variance are left out
 
 
@@ -68,7 +67,6 @@ def summarise(name, level, x, denoised, variance, threshold) -> dict:
     last = denoised[-1]
     row = {"name": name, "final_mse": float(last.mean()), "final_std": float(last.std(ddof=1))}
     row |= {"final_median": float(np.median(last)), "final_explained": float(1 - last.mean() / variance)}
-    row["published_cifar10"] = PUBLISHED.get(name)
     for kind, values in (("x", x), ("denoised", denoised)):
         row[f"{kind}_parts_at"] = parting(level, values.mean(axis=1), threshold)
         of_samples = [parting(level, sample, threshold) or 0.0 for sample in values.T]
@@ -98,18 +96,21 @@ def crossing(levels, values, wanted, at) -> float:
 def modes(law, mine, theirs, schedule, level) -> dict:
     """Of denoised trajectories [n, B, *D], along the principal components of the data, by falling variance.
 
-    deviation [n, modes]: standard deviation over samples, of the network and of the closed form; half [modes]: noise
-    level at which the network first has half of its end, and by the formula; `explained` is filled in by `compare`.
+    deviation [n, modes]: standard deviation over samples, of the network and of the closed form; half [modes]: the first
+    noise level at which the network has half of its end, and the same by the formula; order: their rank correlation;
+    `explained` is filled in by `compare`.
     """
     kept = law.variances[0] > KEPT * law.variances[0, 0]
     deviation, exact = (np.stack([coefficients(law, x0).std(axis=0) for x0 in states]) for states in (mine, theirs))
     t = flow.half_times(law.variances[0, kept], schedule)
+    half, exact_half = [_half(level, curve) for curve in deviation.T[kept]], schedule.sigma(t) / schedule.alpha(t)
     return {
         "variances": law.variances[0, kept].tolist(),
         "deviation": deviation[:, kept].tolist(),
         "deviation_exact": exact[:, kept].tolist(),
-        "half": [_half(level, curve) for curve in deviation.T[kept]],
-        "half_exact": (schedule.sigma(t) / schedule.alpha(t)).tolist(),
+        "half": half,
+        "half_exact": exact_half.tolist(),
+        "order": float(spearmanr(half, exact_half).statistic),
         "explained": {},
     }
 
