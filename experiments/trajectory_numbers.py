@@ -96,7 +96,7 @@ def crossing(levels, values, wanted, at) -> float:
 def modes(law, mine, theirs, schedule, level) -> dict:
     """Of denoised trajectories [n, B, *D], along the principal components of the data, by falling variance.
 
-    deviation [n, modes]: standard deviation over samples, of the network and of the closed form; half [modes]: the first
+    deviation [n, modes]: standard deviation over samples, of the network and of the closed form; half [modes]: first
     noise level at which the network has half of its end, and the same by the formula; order: their rank correlation;
     `explained` is filled in by `compare`.
     """
