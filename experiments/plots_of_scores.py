@@ -34,9 +34,10 @@ def plot_scores(path, rows):
             if split == "train":
                 _published(axis, kind)
             axis.set_title(f"{LONG[kind]}, {split} images", fontsize=11)
-            _explained_axis(axis, "y", 1e-5 if kind == "score" else 1e-3)
+            _explained_axis(axis, 1e-5 if kind == "score" else 1e-4)
             axis.set_xlabel("sigma" if kind == "centered" else "")
-    axes[0, 0].text(0.03, 0.04, TRIVIAL, transform=axes[0, 0].transAxes, fontsize=9, va="bottom", bbox={"fc": "w"})
+    place = {"transform": axes[0, 0].transAxes, "ha": "right", "va": "bottom"}
+    axes[0, 0].text(0.98, 0.03, TRIVIAL, fontsize=9, bbox={"fc": "w"}, **place)
     handles = {}
     for axis in axes[:2, 0]:
         handles |= {label: handle for handle, label in zip(*axis.get_legend_handles_labels())}
@@ -63,7 +64,7 @@ def plot_sweeps(path, rows):
         for axis, title in zip(line, ("rank of the Gaussian", "components (1: Gaussian, last: the data, delta)")):
             axis.set_title(f"{LONG[kind]}", fontsize=11)
             axis.set_xlabel(title)
-            _explained_axis(axis, "y", 1e-4 if kind == "score" else 1e-3)
+            _explained_axis(axis, 1e-4)
     axes[0, 0].legend(fontsize=9)
     figure.suptitle(
         "solid: training images, dashed: test images; dotted: discarded variance set to 0, as published, "
@@ -127,8 +128,11 @@ def _style(name: str) -> dict:
     kind = next(kind for kind in COLORS if name.startswith(kind))
     number = sum(map(ord, name)) % 8
     bold = name in ("Gaussian", "delta")
+    color = COLORS[kind]
+    if kind == "k-means":  # darker for more components
+        color = plt.get_cmap("Blues")(0.35 + 0.13 * np.log2(int(name.split()[1])) / 1.33)
     return {
-        "color": COLORS[kind],
+        "color": color,
         "lw": 2.2 if bold else 1.2,
         "marker": "osD^v<>P"[number],
         "ms": 4 if not bold else 5,
@@ -137,7 +141,7 @@ def _style(name: str) -> dict:
     }
 
 
-def _explained_axis(axis, which, best):
+def _explained_axis(axis, best):
     """A logarithmic axis of what is not explained, labelled by what is, better upwards."""
     ticks = [rest for rest in (1.0, 0.1, 0.01, 1e-3, 1e-4, 1e-5) if rest >= best]
     axis.set_ylim(20, 0.5 * best)

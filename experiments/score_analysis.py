@@ -53,7 +53,7 @@ def run(config, workdir) -> dict:
         train, labels, test, _ = data.load(config.data.name, config.data.path)
     if train.shape[1:] != network.shape:
         raise ConfigError(f"images are {train.shape[1:]}, the network's {network.shape}: name its data set in data")
-    x, parts = data.to_float(train), Parts(workdir / "parts", settings(config, train, labels, test))
+    x, parts = explained.aligned(data.to_float(train)), Parts(workdir / "parts", settings(config, train, labels, test))
     images = {"train": x[: c.images], "test": data.to_float(test[: c.images])}
     mean = x.mean(axis=0, dtype=np.float64)
     rows = measure(config, network, images, mean, closed_forms(c, x, labels), parts)
