@@ -5,9 +5,10 @@ import numpy as np
 from experiments.plots import plt, save
 
 TITLES = {"score": "score", "centered": "denoiser, counted from the data's mean"}
-LABELS = {"gaussian": "Gaussian", "classes": "class mixture", "kmeans": "k-means mixture", "delta": "training data"}
-SPLITS = {"train": "-", "test": "--"}
-FLOOR = 1e-5  # of the share that is not explained, where the axis ends
+LABELS = {"gaussian": "Gaussian", "classes": "class mixture", "kmeans": "k-means mixture", "delta": "delta"}
+SPLITS = {"train": ("-", "training images"), "test": ("--", "test images")}
+TICKS = (0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9999)
+WORST, BEST = 2.0, 1e-5  # of the share that is not explained: where axes begin, and the least that is drawn
 
 
 def plot_learning(path, rows):
@@ -33,27 +34,21 @@ def plot_learning(path, rows):
 
 def draw(axis, rows, kind):
     steps = sorted({row["step"] for row in rows if row["step"] > 0})
-    before = steps[0] / 2 if steps else 1  # where step 0 stands
-    lowest = 1.0
+    before = steps[0] / 2  # where step 0 stands
+    end = 1.0
     for number, (name, label) in enumerate(LABELS.items()):
-        for split, dashes in SPLITS.items():
+        for split, (dashes, images) in SPLITS.items():
             curve = sorted((r for r in rows if r["name"] == name and r["split"] == split), key=lambda r: r["step"])
-            if not curve:
-                continue
             step = [row["step"] or before for row in curve]
-            missing, error = (np.array([row[key] for row in curve]) for key in (kind, f"{kind}_se"))
-            missing = np.maximum(1 - missing, FLOOR)
-            lowest = min(lowest, missing.min())
-            axis.loglog(step, missing, dashes, color=f"C{number}", lw=1.3, label=f"{label}, {split} images")
-            band = np.maximum(missing - 2 * error, FLOOR), missing + 2 * error
+            share, error = (np.array([row[key] for row in curve]) for key in (kind, f"{kind}_se"))
+            missing, *band = (np.maximum(1 - share + k * error, BEST) for k in (0, -2, 2))
+            end = min(end, missing.min() / 1.3)
+            axis.loglog(step, missing, dashes, color=f"C{number}", lw=1.3, label=f"{label}, {images}")
             axis.fill_between(step, *band, color=f"C{number}", alpha=0.15, lw=0)
-    axis.set_ylim(2.0, lowest / 1.3)
-    ticks = [
-        tick for tick in (0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9999) if 1 - tick > lowest / 1.3
-    ]
+    axis.set_ylim(WORST, end)
+    ticks = [tick for tick in TICKS if 1 - tick > end]
     axis.set_yticks([1 - tick for tick in ticks], [f"{tick:g}" for tick in ticks], fontsize=8)
     axis.minorticks_off()
-    if steps:
-        decades = [10**k for k in range(12) if steps[0] <= 10**k <= steps[-1]]
-        axis.set_xticks([before, *decades], ["0", *(f"{d:g}" for d in decades)], fontsize=8)
+    decades = [10**k for k in range(12) if steps[0] <= 10**k <= steps[-1]]
+    axis.set_xticks([before, *decades], ["0", *(f"{d:g}" for d in decades)], fontsize=8)
     axis.grid(alpha=0.3)
