@@ -102,8 +102,8 @@ def plot_modes(path, modes, levels, titles):
     half.loglog(variances, modes["half"], "o", ms=3.5, alpha=0.5, color="C1", mew=0, label="network")
     half.set_xlabel("variance of the component (large ones to the left)")
     half.set_ylabel("noise level sigma / alpha")
-    order = f"rank correlation {modes['order']:.3f}"
-    half.set_title(f"where half of the end is reached: large variances\nemerge first ({order} with the formula)")
+    order = f"rank correlation {modes['order']:.2f} with the formula, over 99 % of the variance"
+    half.set_title(f"where half of the end is reached: large variances first\n({order})")
     half.invert_xaxis()
     half.legend(fontsize=9)
     for name, values in modes["explained"].items():
