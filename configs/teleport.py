@@ -3,6 +3,7 @@
 python main.py --config=configs/teleport.py          # heat maps: solver x evaluations x sigma, with the published ones
 python main.py --config=configs/teleport.py:heun     # EDM's Heun, 18 intervals, k of them skipped; three seeds
 python main.py --config=configs/teleport.py:best     # 5 to 8 evaluations, three seeds: what solvers/recipes.py rests on
+python main.py --config=configs/teleport.py:more     # 10 to 20 evaluations, three seeds, the same
 
 The solvers and grids of the heat maps are those of the published ones. Variant smoke: seconds, at toy size.
 """
@@ -26,7 +27,7 @@ OWN = (
     ("v3, Karras", {"name": "dpm_v3", "grid": KARRAS}),
     ("v3, Karras 5", {"name": "dpm_v3", "grid": KARRAS | {"rho": 5.0}}),
 )
-VARIANTS = ("", "heun", "best", "smoke")
+VARIANTS = ("", "heun", "best", "more", "smoke")
 
 
 def get_config(variant: str = ""):
@@ -36,12 +37,19 @@ def get_config(variant: str = ""):
     c.experiment = "teleport"
     c.sample.count = 512
     c.nfe, c.benchmark.solvers = (5, 6, 8, 10, 15), (*AS_PUBLISHED, OWN[0], OWN[2], OWN[5])
-    if variant in ("heun", "best"):
+    if variant in ("heun", "best", "more"):
         c.teleport.seeds = (0, 1, 2)
     if variant == "heun":
         c.teleport.intervals, c.benchmark.solvers = 18, ()
     if variant == "best":
         c.nfe, c.benchmark.solvers, c.teleport.sigmas = (5, 6, 8), OWN, (20.0, 14.0, 10.0, 7.0)
+    if variant == "more":
+        c.sample.count, c.nfe, c.teleport.sigmas = 256, (10, 15, 20), (40.0, 28.0, 20.0, 14.0)
+        c.benchmark.solvers = (
+            OWN[1],
+            ("iPNDM-4, Karras 12", {"name": "ipndm", "order": 4, "grid": KARRAS | {"rho": 12.0}}),
+            *OWN[4:],
+        )
     if variant == "smoke":
         c.sample.count, c.nfe, c.benchmark.solvers = 16, (5, 6), AS_PUBLISHED[1:3]
         c.teleport.sigmas, c.teleport.seeds, c.teleport.intervals, c.teleport.skips = (40.0, 5.0), (0, 1), 4, (0, 1)
