@@ -194,7 +194,8 @@ def get_config() -> ConfigDict:
     c.score_analysis.images = 1024  # noised training images, and as many test images
     c.score_analysis.ranks = (8, 16, 32, 64, 96, 128, 256, 512, 784)  # that the Gaussian is truncated to
     c.score_analysis.components = (2, 5, 10, 20, 50, 100)  # of the k-means mixtures
-    c.score_analysis.mixture_ranks = (8, 32, 128)  # of their components; the largest is that of the main curves
+    c.score_analysis.directions = 12_800  # components times rank of a mixture, which bounds its time and memory
+    c.score_analysis.mixture_ranks = (8, 32, 128)  # lower ranks, for all of them
     c.score_analysis.share = 0.99  # the smallest noise level is sought from which on a score explains this
 
     c.distributed = ConfigDict()  # one run on several machines, for `ems`: the same command on each but for `process`

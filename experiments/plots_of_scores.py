@@ -20,8 +20,8 @@ def plot_scores(path, rows):
     figure, axes = plt.subplots(3, 2, figsize=(13, 13), sharex=True, sharey="row", layout="constrained")
     for line, kind in zip(axes, LONG):
         for axis, split in zip(line, SPLITS):
-            for name, (sigmas, shares, errors) in curves(rows, split, kind).items():
-                rest, style = 1 - shares, _style(name)
+            for number, (name, (sigmas, shares, errors)) in enumerate(curves(rows, split, kind).items()):
+                rest, style = 1 - shares, _style(name, number)
                 axis.loglog(sigmas, rest, label=name, **style)
                 axis.fill_between(
                     sigmas,
@@ -64,8 +64,8 @@ def plot_sweeps(path, rows):
         for axis, title in zip(line, ("rank of the Gaussian", "components (1: Gaussian, last: the data, delta)")):
             axis.set_title(f"{LONG[kind]}", fontsize=11)
             axis.set_xlabel(title)
-            _explained_axis(axis, 1e-4)
-    axes[0, 0].legend(fontsize=9)
+            _explained_axis(axis, 1e-4, worst=4)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right upper", fontsize=9)
     figure.suptitle(
         "solid: training images, dashed: test images; dotted: discarded variance set to 0, as published, "
         "instead of its mean",
@@ -75,27 +75,25 @@ def plot_sweeps(path, rows):
 
 
 def plot_table(path, rows):
-    """What k-means mixtures explain of the score on training images, by components and rank; 1 is the Gaussian."""
+    """What k-means mixtures explain of the score, by components and rank; 1 is the Gaussian, the last column the most
+    directions that there are of each, whose number is in brackets.
+    """
     sigmas = [sigma for sigma in IN_TABLE if any(row["sigma"] == sigma for row in rows)] or [rows[0]["sigma"]]
-    figure, axes = plt.subplots(
-        len(SPLITS), len(sigmas), figsize=(3.4 * len(sigmas) + 1, 6.5), squeeze=False, layout="constrained"
-    )
+    size = (3.6 * len(sigmas) + 1, 6.5)
+    figure, axes = plt.subplots(len(SPLITS), len(sigmas), figsize=size, squeeze=False, layout="constrained")
+    counts = sorted({row["components"] for row in rows if _is_mixture(row)})
+    ranks = sorted({row["rank"] for row in rows if row["family"] == "mixture"})
     for line, split in zip(axes, SPLITS):
         for axis, sigma in zip(line, sigmas):
-            cells = {
-                (row["components"], row["rank"]): row["score"]
-                for row in rows
-                if row["sigma"] == sigma and row["images"] == split and _is_mixture(row)
-            }
-            counts, ranks = (sorted({key[i] for key in cells}) for i in (0, 1))
-            values = np.array([[cells.get((k, r), np.nan) for r in ranks] for k in counts])
-            axis.imshow(values, cmap="YlGn", aspect="auto")
-            middle = np.nanmean([np.nanmin(values), np.nanmax(values)])
-            for (i, j), value in np.ndenumerate(values):
-                if np.isfinite(value):
-                    dark = "w" if value > middle else "k"
-                    axis.text(j, i, f"{value:.4f}", ha="center", va="center", fontsize=9, color=dark)
-            axis.set_xticks(range(len(ranks)), ranks)
+            values, notes = np.full((len(counts), len(ranks) + 1), np.nan), {}
+            for row in (row for row in rows if (row["sigma"], row["images"]) == (sigma, split) and _is_mixture(row)):
+                line_of = counts.index(row["components"])
+                if row["rank"] in ranks:
+                    values[line_of, ranks.index(row["rank"])] = row["score"]
+                if row["family"] == "main":
+                    values[line_of, -1], notes[line_of] = row["score"], f" ({row['rank']})"
+            _heat(axis, values, notes)
+            axis.set_xticks(range(len(ranks) + 1), [*ranks, "most"])
             axis.set_yticks(range(len(counts)), counts)
             axis.set_title(f"score, sigma = {sigma:g}, {split} images", fontsize=10)
             axis.set_xlabel("rank")
@@ -103,13 +101,22 @@ def plot_table(path, rows):
     save(figure, path)
 
 
+def _heat(axis, values, notes):
+    axis.imshow(values, cmap="YlGn", aspect="auto")
+    middle = np.nanmean([np.nanmin(values), np.nanmax(values)])
+    for (i, j), value in np.ndenumerate(values):
+        if np.isfinite(value):
+            text = f"{value:.4f}" + notes.get(i, "") * (j == values.shape[1] - 1)
+            axis.text(j, i, text, ha="center", va="center", fontsize=8, color="w" if value > middle else "k")
+
+
 def _is_mixture(row) -> bool:
-    return row["family"] in ("mixture", "rank") or row["name"].startswith("k-means")
+    """Of one Gaussian or of k-means, with the mean of the variance that it leaves out."""
+    return row["name"] == "Gaussian" or row["family"] in ("mixture", "rank") or row["name"].startswith("k-means")
 
 
 def _by_components(rows, kind):
-    wanted = ("Gaussian", "delta")
-    main = [row for row in rows if row["name"] in wanted or (row["family"] == "main" and row["name"][:7] == "k-means")]
+    main = [row for row in rows if row["family"] == "main" and (_is_mixture(row) or row["name"] == "delta")]
     return sorted((row["components"], 1 - row[kind]) for row in main)
 
 
@@ -123,10 +130,9 @@ def _published(axis, kind):
             axis.loglog(sigmas, rest, alpha=0.7, label=f"published, {data.upper()}: {name}", **style)
 
 
-def _style(name: str) -> dict:
+def _style(name: str, number: int) -> dict:
     """The colour of its kind; of one kind, markers tell forms apart."""
     kind = next(kind for kind in COLORS if name.startswith(kind))
-    number = sum(map(ord, name)) % 8
     bold = name in ("Gaussian", "delta")
     color = COLORS[kind]
     if kind == "k-means":  # darker for more components
@@ -134,18 +140,18 @@ def _style(name: str) -> dict:
     return {
         "color": color,
         "lw": 2.2 if bold else 1.2,
-        "marker": "osD^v<>P"[number],
+        "marker": "osD^v<>P"[number % 8],
         "ms": 4 if not bold else 5,
         "alpha": 1.0 if bold else 0.8,
         "ls": ":" if kind == "expansion" else "-",
     }
 
 
-def _explained_axis(axis, best):
+def _explained_axis(axis, best, worst=20):
     """A logarithmic axis of what is not explained, labelled by what is, better upwards."""
     ticks = [rest for rest in (1.0, 0.1, 0.01, 1e-3, 1e-4, 1e-5) if rest >= best]
-    axis.set_ylim(20, 0.5 * best)
-    axis.set_yticks([10.0, *ticks], ["-900 %", *(f"{100 * (1 - rest):g} %" for rest in ticks)])
+    axis.set_ylim(worst, 0.5 * best)
+    axis.set_yticks([worst / 2, *ticks], [f"{100 * (1 - rest):g} %" for rest in (worst / 2, *ticks)])
     axis.minorticks_off()
     axis.grid(alpha=0.3)
     axis.set_ylabel("explained")

@@ -96,9 +96,8 @@ def settings(config, *arrays) -> dict:
 def closed_forms(c, x, labels) -> list[Form]:
     """All of them, for data x [N, *D] with labels [N]. Nothing is fitted before a form is built."""
     dim, fit = x[0].size, cache(partial(gaussian.fit_gaussian, x))
-    top = min(max(c.mixture_ranks), dim)
-    # Ranks of one k-means follow each other, and only the last one is kept.
-    kmeans = lru_cache(1)(lambda count: gaussian.fit_mixture(x, count, top))
+    # Forms of one k-means follow each other, and only the last fit is kept.
+    kmeans = lru_cache(1)(lambda count, rank: gaussian.fit_mixture(x, count, rank))
 
     def main(name, components, rank, mixture, function=EXACT):
         return Form(name, "main", components, rank, lambda: (mixture(), function))
@@ -126,7 +125,8 @@ def closed_forms(c, x, labels) -> list[Form]:
             lower("rank without floor", "Gaussian", 1, rank, fit, floor=False),
         ]
     for count in c.components:
-        mixture = partial(kmeans, count)
+        top = min(dim, max(1, c.directions // count))
+        mixture = partial(kmeans, count, top)
         forms.append(main(f"k-means {count}", count, top, mixture))
         for rank in sorted({min(rank, top) for rank in c.mixture_ranks} - {top}):
             forms.append(lower("mixture", f"k-means {count}", count, rank, mixture))

@@ -117,7 +117,8 @@ def test_labels_reach_the_network(images):
 def config():
     c = config_file.get_config("smoke")
     c.score_analysis.sigmas, c.score_analysis.images = SIGMAS, 12
-    c.score_analysis.ranks, c.score_analysis.components, c.score_analysis.mixture_ranks = (2, 8, 16), (2,), (1, 3)
+    c.score_analysis.ranks, c.score_analysis.components, c.score_analysis.mixture_ranks = (2, 8, 16), (2, 20), (1, 3)
+    c.score_analysis.directions = 40
     return c
 
 
@@ -143,6 +144,10 @@ def test_run(config, tmp_path, monkeypatch, capsys):
         # variance far above sigma^2 is left out
         ranks = [rows[split, f"Gaussian, rank {rank}, no floor", 0.1]["score"] for rank in (2, 8, 16)]
         assert ranks[0] < min(ranks[1:])
+    assert {(r["components"], r["rank"]) for r in found["rows"] if r["name"][:7] == "k-means"} == {
+        *((2, rank) for rank in (1, 3, 16)),
+        *((20, rank) for rank in (1, 2)),
+    }
     assert rows["train", "delta", 0.1]["rank"] == 0 and rows["train", "delta", 0.1]["components"] == 90
     assert rows["train", "Gaussian", 0.1]["published_mnist_score"] == 0.7522
     assert rows["test", "Gaussian", 0.1]["published_mnist_score"] is None
