@@ -26,7 +26,6 @@ def get_config(variant: str = ""):
     c = fashion_mnist.get_config(variant)
     c.experiment = "score_analysis"
     c.model.labels = "none"
-    c.sample.batch = 128
     if variant == "smoke":
         c.sample.batch = c.score_analysis.images = 8
         c.score_analysis.sigmas = (0.5, 5.0)
