@@ -10,7 +10,6 @@ then between the best and its neighbours. `sample.count` images for each. Writes
 
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
@@ -60,8 +59,7 @@ def explained_curve(config, network) -> list[dict]:
 
 def of_class(mixture, x, level, label):
     """E[x0 | x] of the component of this label; as `explained.outputs` calls it."""
-    component = gaussian.component(mixture, jnp.minimum(label, len(mixture.weights) - 1))
-    return gaussian.posterior_mean(component, x, *level[:2])
+    return gaussian.posterior_mean(gaussian.component(mixture, label), x, *level[:2])
 
 
 def by_curve(config, curve) -> float | None:

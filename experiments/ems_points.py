@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
@@ -70,16 +69,13 @@ def closed_form(config, network: Network) -> Network:
         raise ConfigError("ems.model=gaussian is for a network in pixels without guidance: set ems.model=network")
     images, labels, *_ = data.load(config.data.name, config.data.path)
     labels = np.zeros(len(images), int) if str(config.model.labels) == "none" else labels
-    fits = [gaussian.fit_gaussian(data.to_float(images[labels == label])) for label in np.unique(labels)]
-    every = jax.tree.map(lambda *parts: np.concatenate(parts).astype(np.float32), *fits)
+    fits = jax.tree.map(np.float32, gaussian.fit_classes(data.to_float(images), labels))
     schedule = build_schedule(config)
 
     def make(mixture, label):
-        index = jnp.minimum(label, len(fits) - 1)
-        one = jax.tree.map(lambda x: x[index][None], mixture)
-        return gaussian.denoiser(one._replace(weights=jnp.ones(1)), schedule)
+        return gaussian.denoiser(gaussian.component(mixture, label), schedule)
 
-    return network._replace(params=every, make=make, prediction="x0")
+    return network._replace(params=fits, make=make, prediction="x0")
 
 
 def load_data(config, network: Network, count: int) -> tuple[np.ndarray, np.ndarray]:

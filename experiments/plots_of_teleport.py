@@ -95,7 +95,7 @@ def plot_choice(path, result, share):
     figure, (explained, search) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
     sigma = [row["sigma"] for row in result["explained"]]
     for name, title in (("score", "score"), ("denoiser", "denoiser"), ("centered", "denoiser from the data's mean")):
-        explained.loglog(sigma, [1 - row[name] for row in result["explained"]], "o-", ms=3, label=title)
+        explained.loglog(sigma, [max(1 - row[name], 1e-9) for row in result["explained"]], "o-", ms=3, label=title)
     explained.axhline(1 - share, color="0.5", lw=0.8)
     explained.set_ylabel("share not explained by the Gaussian")
     explained.legend(fontsize=8)

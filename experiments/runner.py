@@ -43,7 +43,7 @@ def make_draw(make: Callable, shape, scale: float, in_basis=False) -> Callable:
         model, stochastic = make(params, label), jax.random.fold_in(_key(seed, index), 2)
         x = scale * noise(seed, index, shape)
         if jump is not None:
-            x = jump(x, jnp.minimum(label, len(jump.start) - 1))
+            x = jump(x, label)
         if not in_basis:
             return advance(model, table, x, rows, stochastic)
         basis = params["basis"]

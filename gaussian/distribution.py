@@ -124,10 +124,10 @@ def regularise(mixture, variance=1e-4):
 
 
 def component(mixture, index):
-    """The Gaussian number `index`, which may be traced by jit."""
-    if isinstance(index, jax.Array):  # a tracer is one, and cannot index numpy arrays
-        mixture = jax.tree.map(jnp.asarray, mixture)
-    one = jax.tree.map(lambda array: array[index][None], mixture)
+    """The Gaussian number `index`, which may be traced by jit; beyond the last, the last."""
+    traced = isinstance(index, jax.Array)  # a tracer is one, and cannot index numpy arrays
+    index = (jnp if traced else np).minimum(index, len(mixture.weights) - 1)
+    one = jax.tree.map(lambda array: (jnp.asarray(array) if traced else array)[index][None], mixture)
     return one._replace(weights=np.ones(1, one.weights.dtype))
 
 

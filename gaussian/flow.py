@@ -30,10 +30,13 @@ class AffineMap(NamedTuple):
     gain_floor: np.ndarray
 
     def __call__(self, x, component=0):
-        """Of one sample x [*shape], by the map of this component (an index, may be traced); in the type of x."""
+        """Of one sample x [*shape], by the map of this component; in the type of x.
+
+        component: an index, may be traced. What is beyond the last is the last, "no label" where one Gaussian is all.
+        """
         start, end, basis, gain, gain_floor = (jnp.asarray(a, x.dtype) for a in self)
         # All components' projections, all but one dropped: under vmap one matrix product, not a basis per sample.
-        chosen = (jnp.arange(len(start)) == component).astype(x.dtype)
+        chosen = (jnp.arange(len(start)) == jnp.minimum(component, len(start) - 1)).astype(x.dtype)
         pick = partial(jnp.einsum, "k,k...->...", chosen, precision="highest")
         d = x.reshape(-1) - pick(start)
         y = jnp.einsum("kdr,d->kr", basis, d, precision="highest") * chosen[:, None]

@@ -12,7 +12,7 @@ README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
 def test_examples_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     names = {"data": 0.5 * np.asarray(jax.random.normal(jax.random.key(1), (16, 32, 32, 3)))}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)
