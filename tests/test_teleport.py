@@ -223,7 +223,8 @@ def test_configs_build(variant):
 
 def test_choose_skip_finds_the_lowest_of_a_gaussian_network(tmp_path, capsys):
     """Whose every jump is exact: the lower the better, and all of the score is explained."""
-    config = small(experiment="choose_skip", nfe=5, **{"sample.count": 32, "solver.name": "ddim", "grid.name": "karras"})
+    options = {"sample.count": 32, "solver.name": "ddim", "grid.name": "karras"}
+    config = small(experiment="choose_skip", nfe=5, **options)
     config.teleport.sigmas = (20.0, 5.0, 2.0)
     config.benchmark.reference_nfe = 60
     found = choose_skip.run(config, tmp_path)
