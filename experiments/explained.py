@@ -60,9 +60,9 @@ def measure(
     points = make_points(images, sigmas, schedule, seed)
     run = partial(outputs, points=points, batch=batch, progress=progress)
     mine = run(network_function(network, schedule), network.params, labels=labels)
-    rows = []
+    whole, rows = squares(points, mine, mean), []
     for name, (mixture, function) in approximations.items():
-        rows += compare(points, mine, run(closed_form(function), mixture), name, mean)
+        rows += compare(points, mine, run(closed_form(function), mixture), name, whole)
     return rows
 
 
@@ -139,20 +139,37 @@ def _single(leaf):
     return np.asarray(leaf, np.float32) if np.asarray(leaf).dtype == np.float64 else leaf
 
 
-def compare(points: Points, mine, theirs, name: str, mean=None) -> list[dict]:
-    """Rows (see `measure`) of the network's outputs and an approximation's, both [S, n, *D] of `outputs`."""
+def squares(points: Points, mine, mean=None) -> np.ndarray:
+    """|.|^2 of the network's outputs `mine` [S, n, *D], float64 [S, len(KINDS), n]: what shares are shares of.
+
+    Of alpha D - x, which is the score times sigma^2, of D, and of D - mean.
+    """
     mean = points.images.mean(axis=0, dtype=np.float64) if mean is None else mean
-    rows = []
-    for sigma, a, s, t, own, other in zip(*points[1:5], mine, theirs, strict=True):
-        x = np.asarray(_noise(points.images, np.float32((a, s, t)), points.seed), np.float64)
-        own, other = own.astype(np.float64), other.astype(np.float64)
-        pairs = {
-            "score": (a * own - x, a * other - x),
-            "denoiser": (own, other),
-            "centered": (own - mean, other - mean),
-        }
-        row = {"sigma": float(sigma), "name": name}
-        for kind in KINDS:
-            row[kind], row[f"{kind}_se"] = analysis.mean_and_error(analysis.explained(*pairs[kind]))
+    found = []
+    for level, own in zip(zip(points.alpha, points.sigma, points.t, strict=True), mine, strict=True):
+        own = own.astype(np.float64)
+        x = np.asarray(_noise(points.images, np.float32(level), points.seed), np.float64)
+        found.append([_square(level[0] * own - x), _square(own), _square(own - mean)])
+    return np.array(found)
+
+
+def compare(points: Points, mine, theirs, name: str, whole=None) -> list[dict]:
+    """Rows (see `measure`) of the network's outputs and an approximation's, both [S, n, *D] of `outputs`.
+
+    whole: `squares` of the network's, if they are there already. The difference of the two is the same for all KINDS,
+    up to alpha.
+    """
+    whole, rows = squares(points, mine) if whole is None else whole, []
+    for sigma, alpha, own, other, total in zip(points.sigmas, points.alpha, mine, theirs, whole, strict=True):
+        difference, row = _square(own.astype(np.float64) - other), {"sigma": float(sigma), "name": name}
+        for kind, scale, norm in zip(KINDS, (alpha**2, 1, 1), total, strict=True):
+            with np.errstate(divide="ignore"):
+                row[kind], row[f"{kind}_se"] = analysis.mean_and_error(1 - scale * difference / norm)
         rows.append(row)
     return rows
+
+
+def _square(values) -> np.ndarray:
+    """|v|^2 of each sample of [n, *D]."""
+    flat = values.reshape(len(values), -1)
+    return np.einsum("nd,nd->n", flat, flat)

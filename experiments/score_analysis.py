@@ -29,7 +29,7 @@ EXPANSIONS = {
     for regularised in (False, True)
     for order in (1, 2)
 }
-SPLITS = ("train", "test")
+BATCH = 256  # of closed forms, which take little memory for a sample but read all of theirs for every batch
 COLUMNS = ("images", "name", "family", "components", "rank", "sigma")
 COLUMNS += tuple(kind + end for kind in explained.KINDS for end in ("", "_se"))
 COLUMNS += tuple(f"published_{name}_{kind}" for name, kind in PUBLISHED)
@@ -149,15 +149,15 @@ def measure(config, network, images: dict, mean, forms, parts: Parts) -> list[di
         run = partial(explained.outputs, batch=config.sample.batch, progress=bar.update)
         function = explained.network_function(network, schedule)
         mine = {split: run(function, network.params, at, labels=network.classes) for split, at in points.items()}
+        whole = {split: explained.squares(at, mine[split], mean) for split, at in points.items()}
         for form in missing:
             bar.set_description(form.name)
             mixture, function = form.build()
             found = []
             for split, at in points.items():
-                theirs = run(explained.closed_form(function), mixture, at)
-                found += [
-                    described(form, split, row) for row in explained.compare(at, mine[split], theirs, form.name, mean)
-                ]
+                theirs = run(explained.closed_form(function), mixture, at, batch=BATCH)
+                got = explained.compare(at, mine[split], theirs, form.name, whole[split])
+                found += [described(form, split, row) for row in got]
             parts.write(form.name, found)
             rows[form.name] = found
             del mixture, theirs
