@@ -35,6 +35,7 @@ def get_config(variant: str = ""):
         ("UniPC", {"name": "unipc", "order": 3}),
         ("iPNDM", {"name": "ipndm", "order": 3, "grid": {"name": "karras"}}),
         ("DPM-Solver-v3", {"name": "dpm_v3", "grid": {"name": "karras", "rho": 12.0}}),
+        ("teleport", {"name": "teleport"}),
     )
     c.benchmark.reference_nfe = 60
     c.sample.count = 512

@@ -13,7 +13,7 @@ from experiments.bases import turn
 from experiments.build import ConfigError, build_schedule, choose, config_errors, find
 from experiments.data import SHAPES
 
-TELEPORTING = ("benchmark", "sample")  # the experiments that take teleport.sigma
+TELEPORTING = ("benchmark", "sample", "speed")  # the experiments that take teleport.sigma
 
 
 class Network(NamedTuple):

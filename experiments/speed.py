@@ -2,7 +2,7 @@
 
     python main.py --config=configs/fashion_mnist.py --config.experiment=speed
 
-For each solver, at the largest nfe: the time of one batch of samples, noise included, over the time of nfe calls of
+For each solver, at the largest nfe: the time of one batch of samples, noise and jump included, over the time of nfe calls of
 the network alone, jitted, on the same devices, each on the output of the one before. Measurements are interleaved
 and repeated, and the ratio is that of neighbours in time: its median, with the quartiles as the spread. The last row is
 the estimation of EMS: visits of as many points at some noise levels, over calls of the network at the same.
@@ -19,7 +19,8 @@ from tqdm import tqdm
 from experiments import report, runner
 from experiments.build import build_nfes, build_schedule, build_solvers, initial_scale
 from experiments.build_model import build_labels, build_model
-from experiments.build_table import build_table
+from experiments.build_table import build_table, resolve
+from experiments.build_teleport import build_jumps
 from experiments.ems import find_ems, make_lam, make_plan
 from solvers.moments import gatherer
 
@@ -33,8 +34,10 @@ def run(config, workdir) -> list[dict]:
     rows = []
     with tqdm(total=(len(solvers) + 1) * (c.repeats + 1), desc="speed", disable=None) as bar:
         for label, options in solvers:
+            options = resolve(config, options, nfe, ems)
             table = build_table(config, options, nfe, network.prediction, ems)
-            pair = partial(sampled, runner.place(mesh, table.astype(np.float32))), partial(bare, table.t)
+            jump = build_jumps(config, network, {label: options["teleport"]})[label]
+            pair = partial(sampled, *runner.place(mesh, (table.astype(np.float32), jump))), partial(bare, table.t)
             rows.append({"solver": label, "nfe": nfe} | measure(*pair, c.repeats, bar.update))
         pair = visits(config, network, batch), partial(bare, visited_times(config))
         rows.append(
@@ -52,7 +55,7 @@ def run(config, workdir) -> list[dict]:
 
 
 def contestants(config, network, mesh):
-    """sampled(table) and bare(times), each for one batch, and the size of the batch."""
+    """sampled(table, jump) and bare(times), each for one batch, and the size of the batch."""
     scale, seed, devices = initial_scale(config), config.sample.seed, mesh.devices.size
     indices = np.arange(-(-config.speed.batch // devices) * devices, dtype=np.int32)
     params = runner.place(mesh, network.params)
@@ -61,8 +64,8 @@ def contestants(config, network, mesh):
     draw = runner.make_draw(network.make, network.shape, scale)
     call = jax.jit(jax.vmap(lambda params, x, t, label: network.make(params, label)(x, t), in_axes=(None, 0, None, 0)))
 
-    def sampled(table):
-        return draw(params, None, table, table.nfe, seed, runner.place(mesh, indices, batch=True), labels)
+    def sampled(table, jump):
+        return draw(params, jump, table, table.nfe, seed, runner.place(mesh, indices, batch=True), labels)
 
     def bare(times):
         y = x

@@ -18,6 +18,8 @@ DPM_V3 = {1.0: {1: PSEUDO, 15: THIRD}, 4.0: {1: SECOND}}  # options of dpm_v3, b
 
 # a solver and its grid, by what is at hand: (statistics of the model, the Gaussian of its data), with which `teleport`
 # takes the place of all steps above this sigma / alpha
+FLAT = KARRAS | {"rho": 5.0}
+IPNDM, V3 = {"name": "ipndm", "order": 3, "grid": FLAT}, {"name": "dpm_v3", "grid": FLAT}
 WITHOUT = {1: {"name": "ipndm", "order": 3, "grid": KARRAS}}
 AUTO = {
     (False, False): {1.0: WITHOUT},
@@ -25,8 +27,8 @@ AUTO = {
         1.0: WITHOUT | {8: {"name": "dpm_v3", "grid": KARRAS | {"rho": 12.0}}},
         4.0: {1: {"name": "dpm_v3", "grid": KARRAS}},
     },
-    (False, True): {1.0: {1: {"name": "unipc", "order": 2, "grid": KARRAS, "teleport": 10.0}}},
-    (True, True): {1.0: {1: {"name": "unipc", "order": 2, "grid": KARRAS, "teleport": 10.0}}},
+    (False, True): {1.0: {1: IPNDM | {"teleport": 10.0}, 7: IPNDM | {"teleport": 14.0}}},
+    (True, True): {1.0: {1: V3 | {"teleport": 10.0}, 7: V3 | {"teleport": 14.0}}},
 }
 
 

@@ -154,8 +154,8 @@ def test_benchmark_and_sample_teleport(tmp_path):
     main.run_experiment(small(experiment="sample", nfe=6, **{"solver.name": "teleport"}), tmp_path / "sample")
     row = json.loads((tmp_path / "sample" / "results.json").read_text())["rows"][0]
     assert row["solver"].startswith("teleport: ") and row["teleport"] > 1
-    with pytest.raises(build.ConfigError, match="speed does not teleport: leave it at None, or take one of"):
-        main.run_experiment(small(experiment="speed", **{"teleport.sigma": 5.0}), tmp_path / "speed")
+    with pytest.raises(build.ConfigError, match="health does not teleport: leave it at None, or take one of"):
+        main.run_experiment(small(experiment="health", **{"teleport.sigma": 5.0}), tmp_path / "health")
     with pytest.raises(build.ConfigError, match="holds samples of other settings"):
         main.run_experiment(small(experiment="sample", nfe=6, **{"teleport.sigma": 9.0}), tmp_path / "sample")
 
