@@ -2,10 +2,10 @@
 
     python main.py --config=configs/fashion_mnist.py --config.experiment=speed
 
-For each solver, at the largest nfe: the time of one batch of samples, noise and jump included, over the time of nfe calls of
-the network alone, jitted, on the same devices, each on the output of the one before. Measurements are interleaved
-and repeated, and the ratio is that of neighbours in time: its median, with the quartiles as the spread. The last row is
-the estimation of EMS: visits of as many points at some noise levels, over calls of the network at the same.
+For each solver, at the largest nfe: the time of one batch of samples, with its noise and jump, over the time of nfe
+calls of the network alone, jitted, on the same devices, each on the output of the one before. Measurements are
+interleaved and repeated, and the ratio is that of neighbours in time: its median, with the quartiles as the spread. The
+last row is the estimation of EMS: visits of as many points at some noise levels, over calls of the network at the same.
 """
 
 import time
