@@ -28,7 +28,7 @@ AUTO = {
         4.0: {1: {"name": "dpm_v3", "grid": KARRAS}},
     },
     (False, True): {1.0: {1: IPNDM | {"teleport": 10.0}, 7: IPNDM | {"teleport": 14.0}}},
-    (True, True): {1.0: {1: V3 | {"teleport": 10.0}, 7: V3 | {"teleport": 14.0}}},
+    (True, True): {1.0: {1: V3 | {"teleport": 10.0}, 7: IPNDM | {"teleport": 14.0}}},
 }
 
 
