@@ -98,25 +98,46 @@ def row_of(config, key, case, measured) -> dict:
 
 
 def text(rows) -> str:
-    """Each solver with and without, by evaluations; and what evaluations the best jump saves."""
-    lines = []
-    for measure in (name for name in MEASURES if name in rows[0]):
+    """Each solver without and with its best jump, by evaluations; what evaluations that saves; Heun's table."""
+    lines, measures = [], [name for name in MEASURES if name in rows[0]]
+    grid = [row for row in rows if row["skipped"] is None]
+    for measure in measures if grid else ():
         lines.append(f"{MEASURES[measure]}, ± half the range over seeds: without -> best teleport (sigma)")
-        for label, nfe in dict.fromkeys((row["solver"], row["nfe"]) for row in rows if row["skipped"] is None):
-            mine = {row["teleport"]: row for row in rows if (row["solver"], row["nfe"]) == (label, nfe)}
-            sigma = best_start(mine, measure)
-            with_it = "none helps" if sigma is None else f"{number(mine[sigma], measure)} ({sigma:g})"
-            lines.append(f"  {label:20}{nfe:>4}  {number(mine[None], measure)} -> {with_it}")
+        for label in dict.fromkeys(row["solver"] for row in grid):
+            pairs = best_starts([row for row in grid if row["solver"] == label], measure)
+            for plain, best in pairs:
+                sigma = "none helps" if best is plain else f"{number(best, measure)} ({best['teleport']:g})"
+                lines.append(f"  {label:24}{plain['nfe']:>4}  {number(plain, measure)} -> {sigma}")
+            lines.append(f"  {'':24}evaluations for the same: {savings(pairs, measure)}")
     heun = [row for row in rows if row["skipped"] is not None]
     if heun:
-        columns = ("skipped", "nfe", "teleport", *(name for name in MEASURES if name in heun[0]), PUBLISHED["CIFAR10"])
-        lines += [HEUN, report.format_table([row | {"solver": HEUN} for row in heun], columns)]
+        columns = ("skipped", "nfe", "sigma", *(MEASURES[name] for name in measures), "published FID of CIFAR10")
+        lines += [f"{HEUN}: intervals skipped, by evaluations", "  ".join(f"{c:>22}" for c in columns)]
+    for row in heun:
+        cells = [row["skipped"], row["nfe"], "-" if row["teleport"] is None else f"{row['teleport']:.4g}"]
+        cells += [*(number(row, name) for name in measures), row[PUBLISHED["CIFAR10"]] or "-"]
+        lines.append("  ".join(f"{cell:>22}" for cell in cells))
     return "\n".join(lines)
 
 
-def best_start(rows: dict, measure: str) -> float | None:
-    """Of {sigma: row}, the sigma with the smallest measure; None for the row without teleport."""
-    return min(rows, key=lambda sigma: rows[sigma][measure])
+def best_starts(rows, measure) -> list[tuple[dict, dict]]:
+    """For each number of evaluations, the row without teleport and the one with the smallest measure."""
+    found = []
+    for nfe in dict.fromkeys(row["nfe"] for row in rows):
+        mine = [row for row in rows if row["nfe"] == nfe]
+        plain = next(row for row in mine if row["teleport"] is None)
+        found.append((plain, min([plain, *mine], key=lambda row: row[measure])))
+    return found
+
+
+def savings(pairs, measure) -> str:
+    """Fewest evaluations with teleport that are at least as good as each number without, among those measured."""
+    saved = []
+    for plain, _ in pairs:
+        enough = [b["nfe"] for _, b in pairs if b["teleport"] is not None and b[measure] <= plain[measure]]
+        if enough and min(enough) < plain["nfe"]:
+            saved.append(f"{min(enough)} instead of {plain['nfe']}")
+    return ", ".join(saved) or "none saved"
 
 
 def number(row, measure) -> str:

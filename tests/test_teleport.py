@@ -196,6 +196,16 @@ def test_the_experiment_and_its_resumption(experiment, tmp_path, capsys, monkeyp
         teleport.run(experiment, tmp_path)
 
 
+def test_savings_are_the_fewest_evaluations_for_the_same():
+    rows = [
+        {"nfe": nfe, "teleport": sigma, "rmse": rmse}
+        for nfe, sigma, rmse in ((4, None, 4), (4, 3.0, 7), (5, None, 9), (5, 3.0, 4), (8, None, 4), (8, 3.0, 5))
+    ]
+    pairs = teleport.best_starts(rows, "rmse")
+    assert [(p["rmse"], b["rmse"]) for p, b in pairs] == [(4, 4), (9, 4), (4, 4)]
+    assert teleport.savings(pairs, "rmse") == "5 instead of 8"
+
+
 def test_spread_is_half_the_range():
     row = contest.spread([{"rmse": 1.0, "frechet": 3.0}, {"rmse": 2.0, "frechet": 3.0}, {"rmse": 6.0}])
     assert row == {"rmse": 3.0, "rmse_spread": 2.5, "frechet": 3.0, "frechet_spread": 0.0}
