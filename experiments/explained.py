@@ -153,18 +153,24 @@ def squares(points: Points, mine, mean=None) -> np.ndarray:
     return np.array(found)
 
 
-def compare(points: Points, mine, theirs, name: str, whole=None) -> list[dict]:
-    """Rows (see `measure`) of the network's outputs and an approximation's, both [S, n, *D] of `outputs`.
+def shares(points: Points, mine, theirs, whole) -> np.ndarray:
+    """What is explained of each image, [len(KINDS), S, n]; whole: `squares` of `mine`.
 
-    whole: `squares` of the network's, if they are there already. The difference of the two is the same for all KINDS,
-    up to alpha.
+    The difference of the two is the same for all KINDS, up to alpha.
     """
-    whole, rows = squares(points, mine) if whole is None else whole, []
-    for sigma, alpha, own, other, total in zip(points.sigmas, points.alpha, mine, theirs, whole, strict=True):
-        difference, row = _square(own.astype(np.float64) - other), {"sigma": float(sigma), "name": name}
-        for kind, scale, norm in zip(KINDS, (alpha**2, 1, 1), total, strict=True):
-            with np.errstate(divide="ignore"):
-                row[kind], row[f"{kind}_se"] = analysis.mean_and_error(1 - scale * difference / norm)
+    difference = np.array([_square(own.astype(np.float64) - other) for own, other in zip(mine, theirs, strict=True)])
+    scales = np.stack([points.alpha**2, np.ones_like(points.alpha), np.ones_like(points.alpha)])
+    with np.errstate(divide="ignore"):
+        return 1 - scales[:, :, None] * difference / whole.swapaxes(0, 1)
+
+
+def compare(points: Points, mine, theirs, name: str, whole=None) -> list[dict]:
+    """Rows (see `measure`) of the network's outputs and an approximation's, both [S, n, *D] of `outputs`."""
+    rows, found = [], shares(points, mine, theirs, squares(points, mine) if whole is None else whole)
+    for sigma, values in zip(points.sigmas, found.swapaxes(0, 1), strict=True):
+        row = {"sigma": float(sigma), "name": name}
+        for kind, of_images in zip(KINDS, values, strict=True):
+            row[kind], row[f"{kind}_se"] = analysis.mean_and_error(of_images)
         rows.append(row)
     return rows
 

@@ -26,7 +26,6 @@ from experiments import data, explained, learning_summary, plots_of_learning, re
 from experiments.build import ConfigError, build_schedule, config_errors, find
 from experiments.build_model import build_model
 from experiments.learning_summary import DELTA, GAUSSIAN, Course
-from gaussian import analysis
 from models.checkpoint import write_npz
 
 COLUMNS = ("step", "images_seen", "split", "sigma", "name", *(k + end for k in explained.KINDS for end in ("", "_se")))
@@ -112,30 +111,19 @@ def compare(config, closed: dict, images: dict, snapshots: dict):
     work = len(config.learning.sigmas) * sum(map(len, images.values())) * (len(closed) + len(snapshots))
     with tqdm(total=work, desc="explained variance", unit="point", disable=None) as bar:
         run = partial(explained.outputs, batch=config.sample.batch, progress=bar.update)
-        points, noised, theirs, form = {}, {}, {}, explained.closed_form(gaussian.posterior_mean)
+        points, theirs, form = {}, {}, explained.closed_form(gaussian.posterior_mean)
         for split, x in images.items():
             points[split] = explained.make_points(data.to_float(x), config.learning.sigmas, schedule, seed)
-            noised[split] = explained.outputs(lambda _, x, *others: x, (), points[split], batch=config.sample.batch)
             theirs[split] = [run(form, mixture, points[split]) for mixture in closed.values()]
         mean = closed[GAUSSIAN].means[0].reshape(closed[GAUSSIAN].shape)
         for step, params, network, meta in load(config, snapshots):
             function, found = explained.network_function(network, schedule), {"images_seen": np.array(meta["images"])}
             for split, at in points.items():
                 mine = run(function, params, at, labels=network.classes)
-                found[split] = np.stack([shares(at, noised[split], mine, other, mean) for other in theirs[split]])
+                whole = explained.squares(at, mine, mean)
+                own = [explained.shares(at, mine, other, whole) for other in theirs[split]]
+                found[split] = np.stack(own).astype(np.float32)
             yield step, found
-
-
-def shares(points, x, mine, theirs, mean) -> np.ndarray:
-    """What is explained of each image, float32 [kinds, sigmas, n]; x (noised), mine, theirs [sigmas, n, *shape]."""
-    a = points.alpha.reshape(-1, *(1,) * (x.ndim - 1))
-    pairs = {
-        "score": (a * mine - x, a * theirs - x),
-        "denoiser": (mine, theirs),
-        "centered": (mine - mean, theirs - mean),
-    }
-    flat = (map(lambda side: side.reshape(-1, *x.shape[2:]), pairs[kind]) for kind in explained.KINDS)
-    return np.stack([analysis.explained(*pair).reshape(x.shape[:2]) for pair in flat]).astype(np.float32)
 
 
 def load(config, snapshots: dict):

@@ -14,6 +14,7 @@ from configs import score_analysis as config_file
 from experiments import explained, runner, score_analysis, score_summary
 from experiments.build import ConfigError
 from experiments.build_model import Network
+from gaussian import analysis
 from solvers.schedule import EDM, VP
 
 SHAPE, SIGMAS = (4, 4, 1), (0.1, 1.0, 10.0)
@@ -85,6 +86,18 @@ def test_schedules_agree(images):
     edm, vp = (measure(network_of(mixture, s), forms, x[:6], s) for s in (EDM(), VP()))
     for a, b in zip(edm, vp, strict=True):
         np.testing.assert_allclose([a[kind] for kind in explained.KINDS], [b[k] for k in explained.KINDS], atol=1e-4)
+
+
+def test_shares_are_those_of_the_pairs(images):
+    """The shortcut over the pairs of scores, denoisers, and denoisers from the mean."""
+    x, schedule, rng = floats(images[0])[:5], VP(), np.random.default_rng(0)
+    points = explained.make_points(x, SIGMAS, schedule)
+    noised = explained.outputs(lambda _, x, *others: x, (), points).astype(np.float64)
+    mine, theirs, mean = *rng.normal(size=(2, 3, 5, *SHAPE)).astype(np.float32), x.mean(axis=0)
+    found = explained.shares(points, mine, theirs, explained.squares(points, mine, mean))
+    for row, (alpha, a, b) in enumerate(zip(points.alpha, mine.astype(float), theirs, strict=True)):
+        pairs = (alpha * a - noised[row], alpha * b - noised[row]), (a, b), (a - mean, b - mean)
+        np.testing.assert_allclose(found[:, row], [analysis.explained(*pair) for pair in pairs], rtol=1e-6, atol=1e-6)
 
 
 def test_points_do_not_depend_on_the_batch(images):
