@@ -25,7 +25,7 @@ _einsum = partial(jnp.einsum, precision="highest")
 # Numbers of a chunk of components. A sample of a batch has chunk x D numbers of its own if there is a basis, chunk if
 # there is none: the least rank below keeps the first small, too.
 CHUNK = 2**20
-LEAST_RANK = 16
+LEAST_RANK = 64
 
 
 def posterior_mean(mixture, x, alpha, sigma):
