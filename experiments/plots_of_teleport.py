@@ -72,11 +72,11 @@ def plot_curves(path, rows):
             _line(axis, [r for r in mine if r["teleport"] is None], measure, None, ls="--", alpha=0.6, **style)
             _line(axis, best, measure, solver, ls="-", **style)
         axis.set_yscale("log")
-        axis.set_xlabel("network evaluations")
+        axis.set_xticks(_nfes(rows))
+        axis.set_xlabel("network evaluations (dashed: without teleport; solid: its best sigma)")
         axis.set_ylabel(PANELS[measure])
         axis.grid(alpha=0.3, which="both")
-    axes[0, 0].set_title("dashed: without teleport; solid: its best sigma", fontsize=9)
-    axes[0, -1].legend(fontsize=8)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right upper", fontsize=9)
     save(figure, path)
 
 
