@@ -73,7 +73,7 @@ def plot_curves(path, rows):
             _line(axis, best, measure, solver, ls="-", **style)
         axis.set_yscale("log")
         axis.set_xticks(_nfes(rows))
-        axis.set_xlabel("network evaluations (dashed: without teleport; solid: its best sigma)")
+        axis.set_xlabel("network evaluations\n(dashed: without teleport; solid: its best sigma)")
         axis.set_ylabel(PANELS[measure])
         axis.grid(alpha=0.3, which="both")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right upper", fontsize=9)
