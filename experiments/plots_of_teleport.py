@@ -52,8 +52,8 @@ def _heatmap(axis, values):
     axis.imshow(ratio, norm=LogNorm(1, 3), cmap="YlOrBr", aspect="auto")
     for (i, j), value in np.ndenumerate(values):
         if np.isfinite(value):
-            best = "bold" if ratio[i, j] == 1 else "normal"
-            axis.text(j, i, f"{value:.3g}", ha="center", va="center", fontsize=6.5, fontweight=best)
+            style = {"fontweight": "bold" if ratio[i, j] == 1 else "normal", "color": "w" if ratio[i, j] > 2 else "k"}
+            axis.text(j, i, f"{value:.3g}", ha="center", va="center", fontsize=6.5, **style)
 
 
 def plot_curves(path, rows):
