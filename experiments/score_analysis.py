@@ -8,7 +8,7 @@ same settings, network and data reads them.
 import hashlib
 import json
 from collections.abc import Callable
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,8 +96,14 @@ def settings(config, *arrays) -> dict:
 def closed_forms(c, x, labels) -> list[Form]:
     """All of them, for data x [N, *D] with labels [N]. Nothing is fitted before a form is built."""
     dim, fit = x[0].size, cache(partial(gaussian.fit_gaussian, x))
-    # Forms of one k-means follow each other, and only the last fit is kept.
-    kmeans = lru_cache(1)(lambda count, rank: gaussian.fit_mixture(x, count, rank))
+    kept = {}
+
+    def kmeans(count, rank):
+        # Forms of one k-means follow each other: the last fit is kept, and gone before there is the next.
+        if count not in kept:
+            kept.clear()
+            kept[count] = gaussian.fit_mixture(x, count, rank)
+        return kept[count]
 
     def main(name, components, rank, mixture, function=EXACT):
         return Form(name, "main", components, rank, lambda: (mixture(), function))
@@ -153,14 +159,16 @@ def measure(config, network, images: dict, mean, forms, parts: Parts) -> list[di
         for form in missing:
             bar.set_description(form.name)
             mixture, function = form.build()
-            found = []
+            evaluate, found = explained.closed_form(function), []
             for split, at in points.items():
-                theirs = run(explained.closed_form(function), mixture, at, batch=BATCH)
-                got = explained.compare(at, mine[split], theirs, form.name, whole[split])
+                # Not in a variable: the outputs of one split are gone when those of the next are made.
+                got = explained.compare(
+                    at, mine[split], run(evaluate, mixture, at, batch=BATCH), form.name, whole[split]
+                )
                 found += [described(form, split, row) for row in got]
             parts.write(form.name, found)
             rows[form.name] = found
-            del mixture, theirs
+            del mixture  # before the next is fitted
     return [row for found in rows.values() for row in found]
 
 

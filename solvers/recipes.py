@@ -18,17 +18,20 @@ DPM_V3 = {1.0: {1: PSEUDO, 15: THIRD}, 4.0: {1: SECOND}}  # options of dpm_v3, b
 
 # a solver and its grid, by what is at hand: (statistics of the model, the Gaussian of its data), with which `teleport`
 # takes the place of all steps above this sigma / alpha
-FLAT = KARRAS | {"rho": 5.0}
-IPNDM, V3 = {"name": "ipndm", "order": 3, "grid": FLAT}, {"name": "dpm_v3", "grid": FLAT}
-WITHOUT = {1: {"name": "ipndm", "order": 3, "grid": KARRAS}}
+IPNDM, V3 = {"name": "ipndm", "order": 3}, {"name": "dpm_v3"}
+FLAT, STEEP = KARRAS | {"rho": 5.0}, KARRAS | {"rho": 12.0}
+SKIPS = {1: 10.0, 7: 14.0, 10: 20.0, 13: 28.0, 18: 40.0}  # the more evaluations, the less may be left to a Gaussian
+WITHOUT = {1: IPNDM | {"grid": KARRAS}}
+JUMPS = {nfe: IPNDM | {"grid": FLAT, "teleport": sigma} for nfe, sigma in SKIPS.items()}
 AUTO = {
     (False, False): {1.0: WITHOUT},
-    (True, False): {
-        1.0: WITHOUT | {8: {"name": "dpm_v3", "grid": KARRAS | {"rho": 12.0}}},
-        4.0: {1: {"name": "dpm_v3", "grid": KARRAS}},
+    (True, False): {1.0: WITHOUT | {8: V3 | {"grid": STEEP}}, 4.0: {1: V3 | {"grid": KARRAS}}},
+    (False, True): {1.0: JUMPS},
+    (True, True): {
+        1.0: JUMPS
+        | {1: V3 | {"grid": FLAT, "teleport": SKIPS[1]}}
+        | {nfe: V3 | {"grid": KARRAS, "teleport": SKIPS[nfe]} for nfe in (13, 18)}
     },
-    (False, True): {1.0: {1: IPNDM | {"teleport": 10.0}, 7: IPNDM | {"teleport": 14.0}}},
-    (True, True): {1.0: {1: V3 | {"teleport": 10.0}, 7: IPNDM | {"teleport": 14.0}}},
 }
 
 
