@@ -8,7 +8,7 @@ test images: the published protocol takes training images, which the delta score
 labels. A mixture of k components keeps 12,800 / k directions of each (`directions`; all of them up to k = 10), and the
 mean variance of the others.
 
-Needs Fashion-MNIST (the system's package, or a download). Some minutes on two cores; what is done is kept in `parts/`,
+Needs Fashion-MNIST (the system's package, or a download). 4 minutes on two cores; what is done is kept in `parts/`,
 so a run that was stopped goes on where it was.
 
 Writes results.csv (every number, with the published ones of MNIST and CIFAR10 in columns of their own), results.json,
