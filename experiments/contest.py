@@ -39,7 +39,7 @@ def contest(config, network, entries: Mapping, seeds, path: Path) -> dict:
     indices, frechet, (fine, *keys) = build_indices(config), build_frechet(config), entries
     aligned = runner.align({key: entry.table for key, entry in entries.items()})
     names = dict(zip(entries, _names(config, network, entries)))
-    rows = json.loads(path.read_text()) if path.exists() else []
+    rows = _read(path)
     known = {(row["made"], row["seed"]): row["measured"] for row in rows}
     missing = {seed: [key for key in keys if (names[key], seed) not in known] for seed in seeds}
     with tqdm(total=len(keys) * len(seeds), desc="contest", unit="table", disable=None) as bar:
@@ -54,6 +54,13 @@ def contest(config, network, entries: Mapping, seeds, path: Path) -> dict:
                 report.write_json(path, rows)
                 bar.update()
     return {key: spread([known[names[key], seed] for seed in seeds]) for key in keys}
+
+
+def _read(path: Path) -> list[dict]:
+    try:
+        return json.loads(path.read_text()) if path.exists() else []
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}): delete it, and all is measured again") from error
 
 
 def _names(config, network, entries):

@@ -191,6 +191,9 @@ def test_the_experiment_and_its_resumption(experiment, tmp_path, capsys, monkeyp
     experiment.teleport.seeds = (0, 1, 2)
     more = teleport.run(experiment, tmp_path)
     assert drawn[2:] == [2] * 9 and len(more) == len(rows)
+    (tmp_path / "measured.json").write_text("[{")
+    with pytest.raises(ValueError, match="measured.json is damaged .*: delete it, and all is measured again"):
+        teleport.run(experiment, tmp_path)
     experiment.teleport.skips = (0, 6)
     with pytest.raises(build.ConfigError, match="teleport.skips must be from 0 to teleport.intervals - 1 = 5, got 6"):
         teleport.run(experiment, tmp_path)
