@@ -44,14 +44,18 @@ def build_gaussian(config, network: Network) -> gaussian.Mixture:
 def build_jumps(config, network: Network, starts: dict) -> dict:
     """From {key: sigma / alpha where a table starts, or None} to {key: the jump there from where sampling starts}.
 
-    float32; None where there is nothing to jump over.
+    None where there is nothing to jump over.
     """
-    schedule, jumps = build_schedule(config), dict.fromkeys([None])
-    t_from, _ = sampling_range(config, schedule)
     sigmas = set(starts.values()) - {None}
     mixture = build_gaussian(config, network) if sigmas else None
-    for sigma in sigmas:
-        t_to, _ = sampling_range(config, schedule, sigma)
-        jump = jax.tree.map(np.float32, gaussian.teleport(mixture, schedule, t_from, t_to))
-        jumps[sigma] = None if np.isclose(t_from, t_to, rtol=1e-9) else jump
+    jumps = {None: None} | {sigma: build_jump(config, mixture, sigma) for sigma in sigmas}
     return {key: jumps[sigma] for key, sigma in starts.items()}
+
+
+def build_jump(config, mixture, sigma: float) -> gaussian.AffineMap | None:
+    """The jump by `mixture` from where sampling starts to sigma / alpha = `sigma`, float32; None if that is no way."""
+    schedule = build_schedule(config)
+    (t_from, _), (t_to, _) = sampling_range(config, schedule), sampling_range(config, schedule, sigma)
+    if np.isclose(t_from, t_to, rtol=1e-9):
+        return None
+    return jax.tree.map(np.float32, gaussian.teleport(mixture, schedule, t_from, t_to))

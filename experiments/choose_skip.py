@@ -19,7 +19,7 @@ from experiments.benchmark import errors, reference_table
 from experiments.build import build_indices, build_nfes, build_schedule, build_solver, config_errors, sampling_range
 from experiments.build_model import build_model
 from experiments.build_table import build_table, resolve
-from experiments.build_teleport import build_gaussian, build_jumps
+from experiments.build_teleport import build_gaussian, build_jump
 from experiments.ems import find_ems
 from experiments.ems_points import load_data
 from experiments.sampler import make_sampler
@@ -33,9 +33,10 @@ def run(config, workdir) -> dict:
     report.write_config(workdir / "config.json", config)
     network = build_model(config)
     label, options = build_solver(config)
-    options = resolve(config, options, nfe, find_ems(config, network, workdir, [(label, options)]))
-    curve = explained_curve(config, network)
-    best, found = search(config, network, workdir, options, nfe)
+    ems, mixture = find_ems(config, network, workdir, [(label, options)]), build_gaussian(config, network)
+    options = resolve(config, options, nfe, ems)
+    curve = explained_curve(config, network, mixture)
+    best, found = search(config, network, mixture, options, nfe, ems)
     result = {"solver": options["name"], "nfe": nfe, "explained": curve, "by_explained": by_curve(config, curve)}
     result |= {"by_rmse": best, "rmse": [{"teleport": sigma, "rmse": found[sigma]} for sigma in found]}
     report.write_json(workdir / "choose_skip.json", result)
@@ -44,9 +45,9 @@ def run(config, workdir) -> dict:
     return result
 
 
-def explained_curve(config, network) -> list[dict]:
+def explained_curve(config, network, mixture) -> list[dict]:
     """What the Gaussian (of the label's class) explains of the network on noised data, by sigma."""
-    schedule, mixture = build_schedule(config), build_gaussian(config, network)
+    schedule = build_schedule(config)
     sigmas = np.geomspace(LOWEST, np.exp(-schedule.lam(sampling_range(config, schedule)[0])), LEVELS)
     images, labels = load_data(config, network, config.sample.count)
     points = explained.make_points(images, sigmas, schedule, config.sample.seed)
@@ -71,10 +72,9 @@ def by_curve(config, curve) -> float | None:
         return None
 
 
-def search(config, network, workdir, options, nfe) -> tuple[float | None, dict]:
+def search(config, network, mixture, options, nfe, ems) -> tuple[float | None, dict]:
     """(sigma with the smallest RMSE, {sigma: RMSE} of all that were tried); sigma is None for no teleport."""
     collect, indices, schedule = make_sampler(config, network), build_indices(config), build_schedule(config)
-    ems = find_ems(config, network, workdir, [("", options)])
     bar = tqdm(desc="search", unit="solver", disable=None)
 
     def samples(table, jump=None):
@@ -85,7 +85,7 @@ def search(config, network, workdir, options, nfe) -> tuple[float | None, dict]:
 
     def error(sigma):
         table = build_table(config, options | {"teleport": sigma}, nfe, network.prediction, ems)
-        jump = build_jumps(config, network, {0: sigma})[0]
+        jump = None if sigma is None else build_jump(config, mixture, sigma)
         return errors(samples(table, jump), fine)["rmse"]
 
     with bar, config_errors():

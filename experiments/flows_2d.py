@@ -20,12 +20,10 @@ from experiments.build import ConfigError, build_schedule
 from experiments.build_model import build_mixture
 from experiments.explained import closed_form
 from experiments.follow import follow
-from experiments.trajectory_numbers import differences, parting
+from experiments.trajectory_numbers import COLUMNS, differences, parting, rows
 from gaussian import flow
-from gaussian.analysis import mean_and_error
 
 TITLES = {"gaussian": "Gaussian", "mixture": "mixture", "delta": "points"}
-COLUMNS = ("name", "sigma", "x", "x_se", "denoised", "denoised_se")
 
 
 class Field(NamedTuple):
@@ -137,13 +135,11 @@ def density(mixture, points, alpha, sigma) -> np.ndarray:
 
 def compare(paths, levels, threshold) -> dict:
     """Squared differences to the mixture's trajectories, by noise level, and where they exceed the threshold."""
-    rows, summary = [], []
+    found, summary = [], []
     for name in ("gaussian", "delta"):
         x, denoised = (differences(*pair) for pair in zip(paths["mixture"], paths[name], strict=True))
         summary.append({"name": name, "final_mse": float(denoised[-1].mean())})
         for kind, values in (("x", x), ("denoised", denoised)):
             summary[-1][f"{kind}_parts_at"] = parting(levels, values.mean(axis=1), threshold)
-        for sigma, *values in zip(levels, x, denoised, strict=True):
-            statistics = (number for kind in values for number in mean_and_error(kind))
-            rows.append(dict(zip(COLUMNS, (name, float(sigma), *statistics), strict=True)))
-    return {"threshold": threshold, "rows": rows, "summary": summary}
+        found += rows(name, levels, x, denoised)
+    return {"threshold": threshold, "rows": found, "summary": summary}
