@@ -27,7 +27,9 @@ import importlib
 import os
 import re
 import runpy
+import signal
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 from absl import app, flags, logging
@@ -56,6 +58,7 @@ def main(argv):
         fail(f"unexpected argument {argv[1]!r}: options are --config=, --config.KEY=, --workdir=, --traceback")
     workdir = Path(workdir or default_workdir(flags.FLAGS["config"].config_filename, config.experiment))
     logging.set_verbosity(logging.WARNING)  # without the notes on which accelerators there are not
+    signal.signal(signal.SIGTERM, stop)
     try:
         set_up_jax(config)
         run_experiment(config, workdir)
@@ -70,13 +73,19 @@ def run_experiment(config: ConfigDict, workdir) -> None:
     """Runs `config.experiment` with all its outputs in `workdir`."""
     import jax
 
+    from experiments import processes
+
     if config.experiment not in EXPERIMENTS:
         raise ValueError(f"unknown experiment {config.experiment!r}: known are {', '.join(EXPERIMENTS)}")
     experiment = importlib.import_module(f"experiments.{config.experiment}")
-    workdir = Path(workdir)
-    workdir.mkdir(parents=True, exist_ok=True)
-    experiment.run(config, workdir)
-    if jax.process_index() == 0:
+    workdir, first = Path(workdir), jax.process_index() == 0
+    with ExitStack() as stack:
+        with processes.together():
+            if first:
+                stack.enter_context(processes.sole_user(workdir))
+            workdir.mkdir(parents=True, exist_ok=True)
+        experiment.run(config, workdir)
+    if first:
         names = sorted(path.name for path in workdir.iterdir() if path.name[0] != ".")
         print(f"Outputs are in {workdir}{os.sep}: {', '.join(names)}")
 
@@ -94,8 +103,9 @@ def set_up_jax(config: ConfigDict) -> None:
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     c = config.distributed
     if c.coordinator or c.processes != 1 or c.process:
-        if config.experiment != "ems":
-            raise ValueError(f"experiment={config.experiment} is of one process, only ems of several: see distributed")
+        if config.experiment not in ("ems", "sample"):
+            several = "only ems and sample of several: see distributed"
+            raise ValueError(f"experiment={config.experiment} is of one process, {several}")
         join_processes(c.coordinator, c.processes, c.process)
 
 
@@ -123,6 +133,11 @@ def join_processes(coordinator: str, processes: int, process: int) -> None:
     if len(set(counts)) > 1:
         raise ValueError(f"the processes have {counts} devices: give each as many, on CPUs by cpu_devices")
     multihost_utils.process_allgather(0)  # gloo connects in the first exchange, for which it waits 30 seconds only
+
+
+def stop(number, frame):
+    """Ends the run at a signal as an error would, with nothing half-written."""
+    fail(f"stopped by {signal.Signals(number).name}: the same command goes on from what is written", 128 + number)
 
 
 def default_workdir(config_file: str, experiment: str) -> Path:

@@ -64,7 +64,8 @@ def get_config() -> ConfigDict:
     c.model.channels = 48
     c.model.multipliers = (1, 2)
     c.model.blocks = 2
-    c.model.labels = "none"  # none: unconditional | all: sample i is of class i mod classes | one class number
+    c.model.labels = "none"  # none: unconditional | all: sample i is of class i mod classes, as many of each | random:
+    # of a class that its own random numbers choose, uniformly | one class number
 
     c.mixture = ConfigDict()  # model.name = "mixture": a random Gaussian mixture, whose score is exact
     c.mixture.shape = (2,)
@@ -121,8 +122,11 @@ def get_config() -> ConfigDict:
     c.sample = ConfigDict()
     c.sample.count = 1000
     c.sample.batch = 64
-    c.sample.block = 512  # images per file of `sample`; a finished file is not sampled again on restart
     c.sample.seed = 0
+    c.sample.devices = 0  # on how many devices; 0: all
+    c.sample.block = 512  # images per file of `sample`; a finished file is not sampled again on restart
+    c.sample.keep = "npz"  # npz | png: as images/000000/000123.png | none: features and sums of images, not the images
+    c.sample.scored = ()  # `sample` also scores the first so many images, whatever the count
 
     c.train = ConfigDict()
     c.train.steps = 20_000
@@ -198,7 +202,9 @@ def get_config() -> ConfigDict:
     c.score_analysis.mixture_ranks = (8, 32, 128)  # lower ranks, for all of them
     c.score_analysis.share = 0.99  # the smallest noise level is sought from which on a score explains this
 
-    c.distributed = ConfigDict()  # one run on several machines, for `ems`: the same command on each but for `process`
+    c.distributed = (
+        ConfigDict()
+    )  # one run on several machines, of `ems` or `sample`: the same command but for `process`
     c.distributed.coordinator = ""  # host:port, where process 0 listens; auto: as the cluster says; empty: one process
     c.distributed.processes = 1
     c.distributed.process = 0  # which of them this is

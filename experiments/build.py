@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import solvers.schedule as schedules
-from experiments.metrics import make_frechet
+from experiments.metrics import Frechet, make_frechet
 from solvers import SOLVERS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -141,8 +141,8 @@ def build_solvers(config) -> list[tuple[str, dict]]:
     return solvers
 
 
-def build_frechet(config):
-    """`frechet(images uint8 [n, H, W, C]) -> float` to the training set in the features of `classifier`, or None."""
+def build_frechet(config) -> Frechet | None:
+    """The Fréchet distance to `reference` in the features of `classifier`, or None where these are not given."""
     if not (config.classifier and config.reference):
         return None
     with config_errors():

@@ -9,6 +9,7 @@ import numpy as np
 import gaussian
 import models
 import solvers.schedule as schedules
+from experiments import runner
 from experiments.bases import turn
 from experiments.build import ConfigError, build_schedule, choose, config_errors, find
 from experiments.data import SHAPES
@@ -96,13 +97,19 @@ def build_mixture(config) -> gaussian.Mixture:
     return gaussian.from_covariances(weights, means.reshape(-1, *c.shape), covariances)
 
 
-def build_labels(config, network: Network, indices) -> np.ndarray:
-    """The class of each sample, int32 [n]; `network.classes` is "no label"."""
+def build_labels(config, network: Network, indices, seed=None) -> np.ndarray:
+    """The class of each sample, int32 [n], a function of its index alone; `network.classes` is "no label".
+
+    seed: of the rule `random`, by default sample.seed.
+    """
     wanted, classes = str(config.model.labels), network.classes
     if wanted == "none":
         return np.full(len(indices), classes, np.int32)
     if wanted == "all" and classes:
         return (np.asarray(indices) % classes).astype(np.int32)
+    if wanted == "random" and classes:
+        seed = config.sample.seed if seed is None else seed
+        return np.asarray(runner.random_labels(seed, np.asarray(indices, np.int32), classes))
     if not wanted.isdigit() or int(wanted) >= classes:
-        raise ConfigError(f"model.labels must be none, all, or a class below {classes}, got {wanted!r}")
+        raise ConfigError(f"model.labels must be none, all, random, or a class below {classes}, got {wanted!r}")
     return np.full(len(indices), int(wanted), np.int32)

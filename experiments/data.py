@@ -39,9 +39,9 @@ def to_float(images):
     return images.astype(np.float32) / np.float32(127.5) - 1
 
 
-def to_uint8(images) -> np.ndarray:
-    """float [-1, 1] -> uint8 on the host, clipped; `to_uint8(to_float(x)) == x`."""
-    return np.clip(np.asarray(images) * 127.5 + 128, 0, 255).astype(np.uint8)
+def to_uint8(images):
+    """float [-1, 1] -> uint8, clipped; `to_uint8(to_float(x)) == x`; numpy in, numpy out, jax in, jax out."""
+    return (images * 127.5 + 128).clip(0, 255).astype(np.uint8)
 
 
 def parse_idx(content: bytes, name: str) -> np.ndarray:

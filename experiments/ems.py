@@ -21,11 +21,13 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from experiments import plots, report, runner
+from experiments import plots, report
 from experiments.build import ConfigError, build_schedule, config_errors, find, sampling_range
 from experiments.build_model import Network, build_model
 from experiments.ems_points import closed_form, load_points, rule_of
-from experiments.ems_units import gather_all, together
+from experiments.ems_units import gather_all
+from experiments.mesh import make_mesh, place
+from experiments.processes import together
 from solvers.ems import Recipe, points_wanted, statistics
 from solvers.ems_file import EMS, check_ems, fingerprint, load_ems, save_ems
 from solvers.moments import Plan
@@ -178,11 +180,11 @@ def make_lam(config) -> np.ndarray:
 
 
 def make_plan(config, network: Network) -> Plan:
-    mesh = runner.make_mesh(jax.local_devices())
+    mesh = make_mesh(jax.local_devices())
     g = gathering(config)
     return Plan(
         lambda params, x, t, label: network.make(params, label)(x, t),
-        runner.place(mesh, network.params),
+        place(mesh, network.params),
         build_schedule(config),
         make_lam(config),
         jax.random.key(g["seed"]),
@@ -192,5 +194,5 @@ def make_plan(config, network: Network) -> Plan:
         path=g["path"],
         batch=config.ems.batch,
         groups=mesh.devices.size,
-        place=lambda tree: runner.place(mesh, tree, batch=True),
+        place=lambda tree: place(mesh, tree, batch=True),
     )

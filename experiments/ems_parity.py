@@ -23,9 +23,10 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from experiments import official, parity, report, runner
+from experiments import official, parity, report
 from experiments.build import ConfigError, build_nfes, config_errors
 from experiments.ems_parity_solvers import SETTINGS, compare_published, compare_solvers, load_stored, solve
+from experiments.mesh import make_mesh, place
 from solvers import ems
 from solvers.moments import Moments, Plan, gatherer
 
@@ -87,7 +88,7 @@ def estimate(config, oracle, name) -> dict[str, ems.EMS]:
 
 def gather(config, oracle, name, lam, probes, path=False) -> Moments:
     """The moments of the directory's points at lam [G + 1]."""
-    setting, mesh = SETTINGS[name], runner.make_mesh()
+    setting, mesh = SETTINGS[name], make_mesh()
     schedule, moving = official.SCHEDULES[setting.schedule], setting.suffix == "traj"
     make = parity.make_model(oracle, schedule, setting.model)
     with config_errors(), np.load(oracle.folder / f"ems_points{'_cfg_traj' * moving}.npz", allow_pickle=False) as file:
@@ -108,7 +109,7 @@ def gather(config, oracle, name, lam, probes, path=False) -> Moments:
             path=path,
             batch=config.ems.batch,
             groups=mesh.devices.size,
-            place=lambda tree: runner.place(mesh, tree, batch=True),
+            place=lambda tree: place(mesh, tree, batch=True),
         )
         return gatherer(plan)(data, np.arange(len(data)), (labels,), carry=carry, progress=bar.update)[0]
 

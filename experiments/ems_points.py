@@ -7,11 +7,13 @@ import numpy as np
 from tqdm import tqdm
 
 import gaussian
-from experiments import data, report, runner
+from experiments import data, runner
 from experiments.bases import coordinates
+from experiments.blocks import read_images
 from experiments.build import ConfigError, build_schedule, check_known, initial_scale
 from experiments.build_model import Network, build_labels
 from experiments.build_table import build_table
+from experiments.mesh import make_mesh
 from experiments.sampler import make_sampler
 from solvers import npz
 from solvers.ems_file import fingerprint
@@ -56,7 +58,7 @@ def draw_samples(config, network: Network, identity, labels, path: Path) -> np.n
     except ValueError as error:
         print(f"{error}: they are drawn again now")
     table = build_table(config, {"name": "unipc", "grid": {"name": "lam_uniform"}}, SAMPLE_NFE, network.prediction)
-    collect, indices = make_sampler(config, network, runner.make_mesh(jax.local_devices())), np.arange(len(labels))
+    collect, indices = make_sampler(config, network, make_mesh(jax.local_devices())), np.arange(len(labels))
     with tqdm(total=len(labels), desc="samples for the EMS", unit="sample", disable=None) as bar:
         points, _ = collect(table.astype(np.float32), table.nfe, indices, bar.update, seed=config.ems.seed)
     npz.write(path, {"points": points, "made": made})
@@ -86,7 +88,7 @@ def load_data(config, network: Network, count: int) -> tuple[np.ndarray, np.ndar
         points = np.asarray(gaussian.sample_data(mixture, jax.random.key(config.mixture.seed), count))
         return points, build_labels(config, network, np.arange(count))
     if config.images:
-        images = report.read_samples(config.images)
+        images = read_images(config.images)
     else:
         images, labels, *_ = data.load(config.data.name, config.data.path)
     if labels is None or wanted == "none":

@@ -9,7 +9,6 @@ Shards are spread over processes (`jax.distributed`), which need no common file 
 the local devices. In memory are one block of a shard, and the sums.
 """
 
-from contextlib import contextmanager
 from pathlib import Path
 
 import jax
@@ -17,6 +16,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
+from experiments.processes import together
 from solvers import npz
 from solvers.ems_data import fingerprint
 from solvers.engine import State
@@ -104,26 +104,6 @@ def _read(path, kind, *shapes):
 def _of(path) -> str:
     """What a file of this name holds, as the file says it too."""
     return " ".join([*path.parts[-3:], *NAMES])
-
-
-@contextmanager
-def together():
-    """An error in the block on one process is one on all of them, so that none waits for another for ever.
-
-    No process goes on before all have left the block.
-    """
-    error = None
-    try:
-        yield
-    except Exception as caught:
-        error = caught
-    text = np.frombuffer(f"{error or ''}".encode().ljust(500)[:500], np.uint8)
-    texts = multihost_utils.process_allgather(text)
-    if error:
-        raise error
-    for number, text in enumerate(bytes(text).decode(errors="replace").strip() for text in texts):
-        if text:
-            raise ValueError(f"process {number}: {text}")
 
 
 def _sum_processes(total: Moments, blocks):

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from experiments import runner
 from experiments.build_model import Network
+from experiments.mesh import make_mesh, place, stream
 from gaussian import analysis
 from models import as_prediction
 
@@ -88,20 +88,20 @@ def outputs(function, arguments, points: Points, *, labels=0, batch=64, progress
 
     `arguments` (parameters, a mixture) go to every device as float32, points are split over them.
     """
-    count, mesh = len(points.images), runner.make_mesh()
-    batch = -(-min(batch, count) // mesh.devices.size) * mesh.devices.size
-    arguments = runner.place(mesh, jax.tree.map(_single, arguments))
+    count, mesh = len(points.images), make_mesh()
+    arguments = place(mesh, jax.tree.map(_single, arguments))
     labels = np.broadcast_to(np.asarray(labels, np.int32), count)
-    found = np.empty((len(points.sigmas), *points.images.shape), np.float32)
-    for start in range(0, count, batch):
-        stop = min(start + batch, count)
-        # The last batch is filled with repetitions, which are cut off again.
-        indices = np.minimum(np.arange(start, start + batch, dtype=np.int32), count - 1)
-        split = runner.place(mesh, (points.images[indices], indices, labels[indices]), batch=True)
-        for row, level in enumerate(zip(points.alpha, points.sigma, points.t, strict=True)):
-            got = _denoise(function, arguments, np.float32(level), points.seed, *split)
-            found[row, start:stop] = np.asarray(got)[: stop - start]
-            progress(stop - start)
+    levels = [np.float32(level) for level in zip(points.alpha, points.sigma, points.t, strict=True)]
+
+    def work(*split):
+        return [_denoise(function, arguments, level, points.seed, *split) for level in levels]
+
+    found = np.empty((len(levels), *points.images.shape), np.float32)
+    split = points.images, np.arange(count, dtype=np.int32), labels
+    for part, denoised in stream(work, split, batch=batch, mesh=mesh):
+        for row, got in zip(found, denoised, strict=True):
+            row[part] = got
+            progress(len(got))
     return found
 
 

@@ -5,7 +5,7 @@ from functools import partial
 import jax
 import numpy as np
 
-from experiments import runner
+from experiments.mesh import make_mesh, place, stream
 from solvers import SOLVERS, Table, denoise_to_zero, init, step
 
 
@@ -21,20 +21,16 @@ def follow(function, arguments, schedule, times, start, labels=0, *, batch=64, p
     function(arguments, x, (alpha, sigma, t), label) -> x0 of one sample, as in explained.py; labels: one or [B].
     Samples are split over all devices, arguments are on each; everything in the float type of `start`.
     """
-    start, mesh = np.asarray(start), runner.make_mesh()
+    start, mesh = np.asarray(start), make_mesh()
     count, dtype = len(start), start.dtype
-    batch = -(-min(batch, count) // mesh.devices.size) * mesh.devices.size
     arguments = jax.tree.map(lambda leaf: _floating(leaf, dtype), arguments)
-    arguments, table = runner.place(mesh, (arguments, fine_table(schedule, times).astype(dtype)))
+    work = partial(_trace, function, schedule, *place(mesh, (arguments, fine_table(schedule, times).astype(dtype))))
     labels = np.broadcast_to(np.asarray(labels, np.int32), count)
     found = tuple(np.empty((len(times), *start.shape), dtype) for _ in range(2))
-    for first in range(0, count, batch):
-        # The last batch is filled with repetitions, which are cut off again.
-        part = np.minimum(np.arange(first, first + batch), count - 1)
-        got = _trace(function, schedule, arguments, table, *runner.place(mesh, (start[part], labels[part]), batch=True))
+    for part, got in stream(work, (start, labels), batch=batch, mesh=mesh):
         for whole, states in zip(found, got, strict=True):
-            whole[:, first : first + batch] = np.asarray(states)[:, : count - first]
-        progress(min(batch, count - first))
+            whole[:, part] = states.swapaxes(0, 1)
+        progress(part.stop - part.start)
     return found
 
 
@@ -50,7 +46,7 @@ def _trace(function, schedule, arguments, table, start, labels):
 
         return jax.lax.scan(body, init(table, x), table)[1]
 
-    return jax.vmap(one, out_axes=1)(start, labels)
+    return jax.vmap(one)(start, labels)
 
 
 def _floating(leaf, dtype):

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from experiments import data
+from experiments.mesh import make_mesh, place, stream
 from models import classifier as classifiers
 
 
@@ -68,30 +69,41 @@ def frechet(mean1, cov1, mean2, cov2) -> float:
 
 
 @partial(jax.jit, static_argnums=0)
-def _features(module, params, images):
+def on_device(module, params, images):
+    """Features float32 [B, F] of uint8 images [B, H, W, C], which are on the devices."""
     return module.apply({"params": params}, data.to_float(images))[0]
 
 
 def features(classifier, images, batch: int = 250) -> np.ndarray:
-    """Features float32 [N, 128] of images uint8 [N, H, W, C]; `classifier` is what models.classifier.load returns."""
+    """Features float32 [N, F] of images uint8 [N, H, W, C]; `classifier` is what models.classifier.load returns."""
     images = np.asarray(images)
     if images.dtype != np.uint8:
         raise ValueError(f"features are of uint8 images, got {images.dtype}: convert them with data.to_uint8")
-    batch = min(batch, len(images))
-    parts = []
-    for start in range(0, len(images), batch):
-        part = images[start : start + batch]
-        padded = np.concatenate([part, np.zeros((batch - len(part), *part.shape[1:]), np.uint8)])  # one compilation
-        parts.append(np.asarray(_features(*classifier, padded))[: len(part)])
-    return np.concatenate(parts)
+    mesh, (module, params) = make_mesh(jax.local_devices()), classifier
+    work = partial(on_device, module, place(mesh, params))
+    return np.concatenate([found for _, found in stream(work, (images,), batch=batch, mesh=mesh)])
 
 
-def make_frechet(classifier_path, reference_path):
-    """`distance(images uint8 [N, H, W, C]) -> float` to the training set, in the features of the classifier."""
+class Frechet(NamedTuple):
+    """Distance to the training set, `target` (mean, covariance), in the features of `classifier` (module, params)."""
+
+    classifier: tuple
+    target: tuple
+
+    def __call__(self, images) -> float:
+        """Of images uint8 [N, H, W, C]."""
+        return self.distance(Moments.of(features(self.classifier, images)))
+
+    def distance(self, moments: Moments) -> float:
+        """Of the moments of features."""
+        return frechet(moments.mean, moments.covariance(), *self.target)
+
+
+def make_frechet(classifier_path, reference_path) -> Frechet:
+    """From the files that `experiment=classifier` wrote."""
     classifier = classifiers.load(classifier_path)
     reference = load_reference(reference_path)
-    target = reference["train_feature_mean"], reference["train_feature_cov"]
-    return lambda images: frechet(*moments(features(classifier, images)), *target)
+    return Frechet(classifier, (reference["train_feature_mean"], reference["train_feature_cov"]))
 
 
 def load_reference(path) -> dict:

@@ -52,17 +52,6 @@ def write_samples(path, images, indices, **more):
     write_npz(path, {"images": images, "indices": np.asarray(indices), **more}, compress=True)
 
 
-def read_samples(path) -> np.ndarray:
-    """The images of a samples file, or of all of a folder (or of its subfolder `samples`), in the order of indices."""
-    path = Path(path)
-    files = sorted(path.glob("*.npz")) or sorted(path.glob("samples/*.npz")) if path.is_dir() else [path]
-    if not files:
-        raise FileNotFoundError(f"no *.npz in {path} or {path}/samples: give a folder that `sample` wrote")
-    arrays = [np.load(file, allow_pickle=False) for file in files]
-    order = np.argsort(np.concatenate([a["indices"] for a in arrays]))
-    return np.concatenate([a["images"] for a in arrays])[order]
-
-
 def slug(label: str) -> str:
     """A label as part of a file name."""
     return re.sub(r"[^a-z0-9]+", "-", label.lower().replace("++", "pp")).strip("-")
@@ -77,14 +66,14 @@ def best(rows, column):
     return {nfe: min(found) for nfe, found in values.items() if len(found) > 1}
 
 
-def format_table(rows, columns=PRINTED):
-    """The rows as text, sorted by nfe; `*` marks the best solver of each nfe in each column of errors.
+def format_table(rows, columns=PRINTED, compare=True):
+    """The rows as text, sorted by nfe; `*` marks the best solver of each nfe in each column of errors, if they compare.
 
     A column without any value is left out.
     """
     columns = [column for column in columns if any(row.get(column) is not None for row in rows)]
     rows = sorted(rows, key=lambda row: row["nfe"])
-    marks = {column: best(rows, column) for column in SMALLER_IS_BETTER}
+    marks = {column: best(rows, column) for column in SMALLER_IS_BETTER} if compare else {}
     lines = [columns]
     for row in rows:
         line = []

@@ -1,19 +1,28 @@
 """Seeded sampling over all devices: sample i is the same image for any batch size, device count and order.
 
-Everything that sample i draws comes from key_i = fold_in(key(seed), i): its initial noise from fold_in(key_i, 0),
-the noise of stochastic solvers from fold_in(key_i, 2). Labels are a function of i (build.build_labels).
+Everything that sample i draws comes from key_i = fold_in(key(seed), i): its initial noise from fold_in(key_i, 0), its
+label, where labels are random, from fold_in(key_i, 1), the noise of stochastic solvers from fold_in(key_i, 2).
 """
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from experiments.bases import turned
+from experiments.mesh import place, rounded, stream
 from solvers import Table, advance, pad
+
+
+class NotFinite(FloatingPointError):
+    """Samples are NaN or infinite."""
+
+
+class OutOfMemory(ValueError):
+    """A batch does not fit into the memory of the devices."""
 
 
 def noise(seed, index, shape):
@@ -21,9 +30,20 @@ def noise(seed, index, shape):
     return jax.random.normal(jax.random.fold_in(_key(seed, index), 0), shape, jnp.float32)
 
 
+@partial(jax.jit, static_argnames="shape")
+def _noises(seed, indices, shape):
+    return jax.vmap(lambda index: noise(seed, index, shape))(indices)
+
+
 def initial_noise(seed: int, indices, shape) -> np.ndarray:
     """The same for several samples, [n, *shape]."""
-    return np.asarray(jax.jit(jax.vmap(lambda index: noise(seed, index, shape)))(np.asarray(indices, np.int32)))
+    return np.asarray(_noises(seed, np.asarray(indices, np.int32), tuple(shape)))
+
+
+@partial(jax.jit, static_argnames="classes")
+def random_labels(seed, indices, classes: int):
+    """A class of each sample, uniform and independent, int32 [n]."""
+    return jax.vmap(lambda index: jax.random.randint(jax.random.fold_in(_key(seed, index), 1), (), 0, classes))(indices)
 
 
 def _key(seed, index):
@@ -31,17 +51,18 @@ def _key(seed, index):
 
 
 def make_draw(make: Callable, shape, scale: float, in_basis=False) -> Callable:
-    """The jitted `draw(params, jump, table, rows, seed, indices [B], labels [B]) -> samples [B, *shape]`.
+    """`draw(params, jump, table, rows, seed, indices [B], labels [B]) -> samples [B, *shape]`, two jitted programs.
 
-    `make(params, label) -> model(x, t)`; `scale` is sigma(t_start), the noise that sampling starts from. `jump` takes
-    it to where the table starts (an AffineMap with a component per class, or one for all), None if it starts there.
-    Only the first `rows` rows of the table run (a traced number), so tables of equal shape share a program.
-    With `in_basis` the model is in the coordinates y = U^T x of params["basis"]; noise and samples are in pixels.
+    The first makes the noise, in the buffer of which the second leaves the samples. `make(params, label) -> model(x,
+    t)`; `scale` is sigma(t_start), the noise that sampling starts from. `jump` takes it to where the table starts (an
+    AffineMap with a component per class, or one for all), None if it starts there. Only the first `rows` rows of the
+    table run (a traced number), so tables of equal shape share a program. With `in_basis` the model is in the
+    coordinates y = U^T x of params["basis"]; noise and samples are in pixels.
     """
 
-    def one(params, jump, table, rows, seed, index, label):
+    def one(params, jump, table, rows, seed, x, index, label):
         model, stochastic = make(params, label), jax.random.fold_in(_key(seed, index), 2)
-        x = scale * noise(seed, index, shape)
+        x = scale * x
         if jump is not None:
             x = jump(x, label)
         if not in_basis:
@@ -49,7 +70,12 @@ def make_draw(make: Callable, shape, scale: float, in_basis=False) -> Callable:
         basis = params["basis"]
         return turned(basis, advance(model, table, turned(basis.T, x), rows, stochastic))
 
-    return jax.jit(jax.vmap(one, in_axes=(None, None, None, None, None, 0, 0)))
+    solve = jax.jit(jax.vmap(one, in_axes=(None, None, None, None, None, 0, 0, 0)), donate_argnums=5)
+
+    def draw(params, jump, table, rows, seed, indices, labels):
+        return solve(params, jump, table, rows, seed, _noises(seed, indices, tuple(shape)), indices, labels)
+
+    return draw
 
 
 def align(tables: Mapping, dtype=np.float32) -> dict:
@@ -77,37 +103,83 @@ def _lengthen(table: Table, more: int) -> Table:
     )
 
 
-def make_mesh(devices=None) -> Mesh:
-    """All devices (or those given) along one axis, `batch`."""
-    devices = jax.devices() if devices is None else devices
-    return jax.make_mesh((len(devices),), ("batch",), (AxisType.Auto,), devices=devices)
-
-
-def place(mesh: Mesh, tree, batch=False):
-    """Arrays on every device of the mesh; with `batch`, split along their first axis."""
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec("batch") if batch else PartitionSpec()))
-
-
 def generate(
-    draw, params, table, rows, *, seed, indices, labels, batch, mesh, jump=None
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields (indices [b], samples [b, *shape] float32) per batch; the last batch is padded and cut.
+    draw,
+    params,
+    table,
+    rows,
+    *,
+    seed,
+    indices,
+    labels,
+    batch,
+    mesh,
+    jump=None,
+    finish=lambda samples: samples,
+    level="t = {:.5g}".format,
+) -> Iterator[tuple[np.ndarray, tuple]]:
+    """Yields (indices [b], finish(samples [b, *shape] float32)) per batch; see mesh.stream.
 
-    `params`, `table` and `jump` may be placed on the mesh beforehand. Raises FloatingPointError for samples that are
-    not finite, by index.
+    finish: what becomes of the samples on the devices. `params`, `table` and `jump` may be placed on the mesh
+    beforehand. Raises NotFinite for samples that are not, by index and noise level, `level(t)`, and OutOfMemory
+    with the batch that fits.
     """
-    indices, labels = np.asarray(indices, np.int32), np.asarray(labels, np.int32)
-    devices = mesh.devices.size
-    batch = -(-min(batch, len(indices)) // devices) * devices
-    params, table, jump = place(mesh, (params, table, jump))
-    for start in range(0, len(indices), batch):
-        part = slice(start, start + batch)
-        missing = batch - len(indices[part])
-        padded = [np.pad(values[part], (0, missing), mode="edge") for values in (indices, labels)]
-        samples = draw(params, jump, table, rows, seed, *place(mesh, tuple(padded), batch=True))
-        samples = np.asarray(samples)[: len(indices[part])]
-        _check_finite(samples, indices[part])
-        yield indices[part], samples
+    arrays = np.asarray(indices, np.int32), np.asarray(labels, np.int32)
+    size = rounded(batch, len(indices), mesh)
+    params, placed, jump = place(mesh, (params, table, jump))
+
+    def work(indices, labels, rows=rows):
+        samples = draw(params, jump, placed, rows, seed, indices, labels)
+        return _finite(samples), finish(samples)
+
+    try:
+        for part, (finite, found) in stream(work, arrays, batch=batch, mesh=mesh):
+            if not finite.all():
+                bad = tuple(array[part][~finite] for array in arrays)
+                raise NotFinite(_where(work, bad, size, mesh, rows, lambda n: level(np.asarray(table.t)[n])))
+            yield arrays[0][part], found
+        return
+    except (jax.errors.JaxRuntimeError, MemoryError) as error:
+        if "RESOURCE_EXHAUSTED" not in str(error) and not isinstance(error, MemoryError):
+            raise
+    raise OutOfMemory(_what_fits(partial(work, rows=1), arrays, size, mesh))
+
+
+@jax.jit
+def _finite(samples):
+    return jnp.isfinite(samples).reshape(len(samples), -1).all(axis=1)
+
+
+def _where(work, bad, size, mesh, rows, level) -> str:
+    """Which samples, bad = (indices, labels), are not finite, and from which evaluation on: draws are cut before it."""
+    shown = min(len(bad[0]), 8)
+    batch = tuple(np.resize(array[:shown], size) for array in bad)  # of the size that is compiled
+    first = np.full(shown, rows)
+    for n in range(rows - 1, -1, -1):
+        ((_, (finite, _)),) = stream(partial(work, rows=n), batch, batch=size, mesh=mesh)
+        first[~finite[:shown]] = n
+    names = (
+        f"{index} after evaluation {n} of {rows}, at {level(n - 1)}" if n else f"{index} before the first evaluation"
+        for index, n in zip(bad[0], first)
+    )
+    return (
+        f"{len(bad[0])} samples of a batch of {size} are not finite: number {'; '.join(names)}"
+        f"{'; ...' if len(bad[0]) > shown else ''}. The solver diverges or the network overflows: raise nfe, lower "
+        "solver.order, or use model.dtype=float32"
+    )
+
+
+def _what_fits(work, arrays, size, mesh) -> str:
+    """The largest half, quarter, ... of a batch that the devices have room for, found by trying."""
+    smaller = size
+    while smaller > mesh.devices.size:
+        smaller = rounded(smaller // 2, size, mesh)
+        try:
+            next(stream(work, tuple(array[:smaller] for array in arrays), batch=smaller, mesh=mesh))
+            return f"out of memory with batches of {size}: {smaller} fit, set sample.batch={smaller}"
+        except (jax.errors.JaxRuntimeError, MemoryError):
+            pass
+    return f"out of memory with batches of {size}, and of {smaller}: use model.dtype=bfloat16, or more devices"
 
 
 def collect(draw, params, table, rows, on_batch=lambda count: None, **batches) -> tuple[np.ndarray, float]:
@@ -121,13 +193,3 @@ def collect(draw, params, table, rows, on_batch=lambda count: None, **batches) -
         parts.append(part)
         on_batch(len(indices))
     return np.concatenate(parts), time.perf_counter() - begin
-
-
-def _check_finite(samples, indices):
-    bad = ~np.isfinite(samples.reshape(len(samples), -1)).all(axis=1)
-    if bad.any():
-        raise FloatingPointError(
-            f"{bad.sum()} of {len(bad)} samples are not finite, first of all number {indices[bad][0]} (all: "
-            f"{', '.join(map(str, indices[bad][:8]))}{', ...' if bad.sum() > 8 else ''}): the solver diverges or the "
-            "network overflows; raise nfe, lower solver.order, or use model.dtype=float32"
-        )

@@ -1,22 +1,37 @@
-"""From a config and its network to the function that every experiment draws samples with."""
+"""From a config and its network to the functions that every experiment draws samples with."""
+
+import numpy as np
 
 from experiments import runner
-from experiments.build import initial_scale
+from experiments.build import build_schedule, config_errors, initial_scale
 from experiments.build_model import build_labels
+from experiments.mesh import first_devices, make_mesh, place
 
 
 def make_sampler(config, network, mesh=None):
     """collect(table, rows, indices, on_batch=..., seed=sample.seed, jump=None) -> (samples [n, *shape], seconds).
 
     As runner.collect, with the labels, batches and noise of the config; compiled once for all seeds and tables of
-    equal shape. mesh: all devices, or those given.
+    equal shape. mesh: the first `sample.devices`, or those given.
     """
-    mesh = mesh or runner.make_mesh()
+    return _bind(runner.collect, config, network, mesh)
+
+
+def make_generator(config, network, mesh=None):
+    """generate(table, rows, indices, seed=sample.seed, jump=None, finish=...): the same of runner.generate."""
+    return _bind(runner.generate, config, network, mesh)
+
+
+def _bind(take, config, network, mesh):
+    with config_errors():
+        mesh = mesh or make_mesh(first_devices(config.sample.devices))
     draw = runner.make_draw(network.make, network.shape, initial_scale(config), network.basis is not None)
-    params = runner.place(mesh, network.params)
+    params, schedule = place(mesh, network.params), build_schedule(config)
+    fixed = {"batch": config.sample.batch, "mesh": mesh}
+    fixed["level"] = lambda t: f"sigma / alpha = {np.exp(-schedule.lam(np.float64(t))):.4g}"
 
-    def collect(table, rows, indices, on_batch=lambda count: None, seed=config.sample.seed, jump=None):
-        fixed = {"indices": indices, "labels": build_labels(config, network, indices), "batch": config.sample.batch}
-        return runner.collect(draw, params, table, rows, on_batch, seed=seed, jump=jump, mesh=mesh, **fixed)
+    def bound(table, rows, indices, *on_batch, seed=config.sample.seed, **more):
+        more |= fixed | {"indices": indices, "labels": build_labels(config, network, indices, seed), "seed": seed}
+        return take(draw, params, table, rows, *on_batch, **more)
 
-    return collect
+    return bound

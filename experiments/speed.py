@@ -22,13 +22,14 @@ from experiments.build_model import build_labels, build_model
 from experiments.build_table import build_table, resolve
 from experiments.build_teleport import build_jumps
 from experiments.ems import find_ems, make_lam, make_plan
+from experiments.mesh import make_mesh, place
 from solvers.moments import gatherer
 
 
 def run(config, workdir) -> list[dict]:
     workdir, c, nfe = Path(workdir), config.speed, build_nfes(config)[-1]
     report.write_config(workdir / "config.json", config)
-    network, solvers, mesh = build_model(config), build_solvers(config), runner.make_mesh()
+    network, solvers, mesh = build_model(config), build_solvers(config), make_mesh()
     ems = find_ems(config, network, workdir, solvers)
     sampled, bare, batch = contestants(config, network, mesh)
     rows = []
@@ -37,7 +38,7 @@ def run(config, workdir) -> list[dict]:
             options = resolve(config, options, nfe, ems)
             table = build_table(config, options, nfe, network.prediction, ems)
             jump = build_jumps(config, network, {label: options["teleport"]})[label]
-            pair = partial(sampled, *runner.place(mesh, (table.astype(np.float32), jump))), partial(bare, table.t)
+            pair = partial(sampled, *place(mesh, (table.astype(np.float32), jump))), partial(bare, table.t)
             rows.append({"solver": label, "nfe": nfe} | measure(*pair, c.repeats, bar.update))
         pair = visits(config, network, batch), partial(bare, visited_times(config))
         rows.append(
@@ -58,14 +59,14 @@ def contestants(config, network, mesh):
     """sampled(table, jump) and bare(times), each for one batch, and the size of the batch."""
     scale, seed, devices = initial_scale(config), config.sample.seed, mesh.devices.size
     indices = np.arange(-(-config.speed.batch // devices) * devices, dtype=np.int32)
-    params = runner.place(mesh, network.params)
-    x = runner.place(mesh, scale * runner.initial_noise(seed, indices, network.shape), batch=True)
-    labels = runner.place(mesh, build_labels(config, network, indices), batch=True)
+    params = place(mesh, network.params)
+    x = place(mesh, scale * runner.initial_noise(seed, indices, network.shape), batch=True)
+    labels = place(mesh, build_labels(config, network, indices), batch=True)
     draw = runner.make_draw(network.make, network.shape, scale)
     call = jax.jit(jax.vmap(lambda params, x, t, label: network.make(params, label)(x, t), in_axes=(None, 0, None, 0)))
 
     def sampled(table, jump):
-        return draw(params, jump, table, table.nfe, seed, runner.place(mesh, indices, batch=True), labels)
+        return draw(params, jump, table, table.nfe, seed, place(mesh, indices, batch=True), labels)
 
     def bare(times):
         y = x

@@ -8,6 +8,7 @@ from experiments import bases, runner
 from experiments.build_model import build_model
 from experiments.build_table import build_table
 from experiments.ems import compute
+from experiments.mesh import make_mesh
 
 
 def config(basis, **mixture):
@@ -20,7 +21,7 @@ def config(basis, **mixture):
 def draw(c, table):
     network = build_model(c)
     one = runner.make_draw(network.make, network.shape, 80.0, network.basis is not None)
-    fixed = {"seed": 0, "indices": np.arange(8), "labels": np.zeros(8), "batch": 8, "mesh": runner.make_mesh()}
+    fixed = {"seed": 0, "indices": np.arange(8), "labels": np.zeros(8), "batch": 8, "mesh": make_mesh()}
     return runner.collect(one, network.params, table.astype(np.float32), table.nfe, **fixed)[0]
 
 

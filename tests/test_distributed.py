@@ -17,7 +17,7 @@ from experiments import ems
 from solvers import npz
 from solvers.ems_file import load_ems
 
-LEFT = {"config.json", "ems.npz", "ems.png", "units", "sums.npz"}
+LEFT = {".lock", "config.json", "ems.npz", "ems.png", "units", "sums.npz"}
 
 
 def small(**overrides):

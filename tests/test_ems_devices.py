@@ -2,6 +2,7 @@
 
 import gc
 import tracemalloc
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 from processes import ROOT, child
 
-from experiments import ems_units, runner
+from experiments import ems_units
+from experiments.mesh import make_mesh, place
 from solvers import npz
 from solvers.moments import Plan
 from solvers.schedule import EDM
@@ -38,10 +40,10 @@ def on_devices(path):
     data, labels = rng.uniform(-1, 1, (21, DIMENSION)).astype(np.float32), rng.integers(0, 3, 21).astype(np.int32)
     for rule in ("noised", "trajectory"):
         for count in (1, 2, 4):
-            mesh = runner.make_mesh(jax.devices()[:count])
-            place = lambda tree, mesh=mesh: runner.place(mesh, tree, batch=True)  # noqa: E731
-            plan = tiny_plan(rule, groups=count, place=place)
-            plan = plan._replace(params=runner.place(mesh, plan.params))
+            mesh = make_mesh(jax.devices()[:count])
+            split = partial(place, mesh, batch=True)
+            plan = tiny_plan(rule, groups=count, place=split)
+            plan = plan._replace(params=place(mesh, plan.params))
             sums = ems_units.gather_all(plan, data, labels, path / f"{rule}{count}", 8, 3).sums
             npz.write(path / f"{rule}{count}.npz", {"sums": sums / 21, "devices": len(mesh.devices)})
 

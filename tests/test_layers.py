@@ -24,6 +24,7 @@ ALLOWED = {
         "matplotlib",
         "tqdm",
         "PIL",
+        "filelock",
     },
     "main.py": {"experiments", "absl", "ml_collections", "jax"},
 }

@@ -11,7 +11,7 @@ import pytest
 
 import main
 from configs import default, fashion_mnist, toy_gmm
-from experiments import build, exact, runner, sample
+from experiments import build, exact, runner
 from experiments.build_model import build_labels, build_mixture, build_model
 from experiments.build_table import build_table
 from solvers import SOLVERS
@@ -165,11 +165,15 @@ def test_exact_solution_of_a_gaussian():
     np.testing.assert_allclose(got, mean + ((x - mean) @ basis * gain) @ basis.T, atol=1e-7)
 
 
+def visible(folder):
+    return {path.name for path in folder.iterdir() if path.name[0] != "."}
+
+
 def test_the_main_job_leaves_all_its_files(tmp_path, capsys):
     config = small()
     main.run_experiment(config, tmp_path)
     names = {"config.json", "results.csv", "results.json", "grid.png", "error.png", "samples", "ems.npz", "units"}
-    assert {p.name for p in tmp_path.iterdir()} == names
+    assert visible(tmp_path) == names
     rows = list(csv.DictReader((tmp_path / "results.csv").open()))
     assert {(r["solver"], r["nfe"]) for r in rows} == {(s, n) for s, _ in config.benchmark.solvers for n in ("5", "8")}
     assert all(0 < float(r["rmse_median"]) < 1 and float(r["rmse"]) > 0 for r in rows)
@@ -189,38 +193,10 @@ def test_the_solution_becomes_exact(tmp_path):
     assert error["UniPC", 60] < 1e-3 < error["DDIM", 60] < error["DDIM", 10]
 
 
-def test_sampling_resumes_and_refuses_foreign_blocks(tmp_path, monkeypatch):
-    config = small(experiment="sample", **{"solver.name": "unipc", "sample.count": 20, "sample.block": 8})
-    main.run_experiment(config, tmp_path)
-    files = sorted((tmp_path / "samples").iterdir())
-    assert [p.name for p in files] == ["000000.npz", "000008.npz", "000016.npz"]
-    before = [np.load(p)["images"] for p in files]
-    files[1].unlink()
-    files[2].write_bytes(files[2].read_bytes()[:100])
-    sampled, collect = [], runner.collect
-    monkeypatch.setattr(runner, "collect", lambda *a, **k: sampled.append(list(k["indices"])) or collect(*a, **k))
-    main.run_experiment(config, tmp_path)
-    assert sampled == [list(range(8, 16)), list(range(16, 20))]
-    for path, images in zip(files, before):
-        np.testing.assert_allclose(np.load(path)["images"], images, atol=1e-6)
-    assert json.loads((tmp_path / "results.json").read_text())["rows"][0]["images"] == 20
-    config.sample.seed = 1
-    with pytest.raises(build.ConfigError, match="samples of other settings"):
-        main.run_experiment(config, tmp_path)
-
-
-def test_blocks_of_a_smaller_run_are_kept(tmp_path):
-    settings, shape = "{}", (2,)
-    for path, indices, done in sample.plan(tmp_path, 12, 8, settings, shape):
-        assert not done
-        sample.report.write_samples(path, np.zeros((len(indices), 2), np.float32), indices, settings=settings)
-    assert [done for _, _, done in sample.plan(tmp_path, 20, 8, settings, shape)] == [True, False, False]
-
-
 def test_ems_and_speed_run(tmp_path, capsys):
     config = small(experiment="ems")
     main.run_experiment(config, tmp_path / "ems")
-    assert {p.name for p in (tmp_path / "ems").iterdir()} == {"config.json", "ems.npz", "ems.png", "units"}
+    assert visible(tmp_path / "ems") == {"config.json", "ems.npz", "ems.png", "units"}
     config = small(experiment="speed", **{"speed.batch": 4, "speed.repeats": 2, "ems.path": f"{tmp_path}/ems/ems.npz"})
     main.run_experiment(config, tmp_path / "speed")
     rows = json.loads((tmp_path / "speed" / "results.json").read_text())["rows"]

@@ -8,6 +8,7 @@ import pytest
 from matplotlib import image
 
 from experiments import plots, plots_of_errors, report
+from experiments.blocks import read_images
 from solvers.ems_data import EMS
 
 ROWS = [
@@ -86,10 +87,10 @@ def test_samples_round_trip(tmp_path):
     report.write_samples(tmp_path / "samples" / "b.npz", images[:3], [0, 1, 2])
     report.write_samples(tmp_path / "samples" / "a.npz", images[3:], [3, 4])
     for path in (tmp_path, tmp_path / "samples"):
-        np.testing.assert_array_equal(report.read_samples(path), images)
+        np.testing.assert_array_equal(read_images(path), images)
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="give a folder"):
-        report.read_samples(tmp_path / "empty")
+        read_images(tmp_path / "empty")
 
 
 def test_tile_keeps_every_pixel():

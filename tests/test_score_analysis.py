@@ -11,9 +11,10 @@ import pytest
 
 import gaussian
 from configs import score_analysis as config_file
-from experiments import explained, runner, score_analysis, score_summary
+from experiments import explained, score_analysis, score_summary
 from experiments.build import ConfigError
 from experiments.build_model import Network
+from experiments.mesh import make_mesh, place
 from gaussian import analysis
 from solvers.schedule import EDM, VP
 
@@ -114,7 +115,7 @@ def test_aligned_arrays_are_not_copied(images):
     """On CPUs: what is placed on all devices is the host's memory."""
     x = explained.aligned(floats(images[0])[:, :3])
     np.testing.assert_array_equal(x, floats(images[0])[:, :3])
-    placed = runner.place(runner.make_mesh(), x)
+    placed = place(make_mesh(), x)
     assert {shard.data.unsafe_buffer_pointer() for shard in placed.addressable_shards} == {x.ctypes.data}
 
 

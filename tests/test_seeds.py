@@ -8,7 +8,8 @@ from configs import toy_gmm
 from experiments import runner
 from experiments.build_model import build_model
 from experiments.build_table import build_table
-from experiments.sample import stored
+from experiments.data import to_uint8
+from experiments.mesh import make_mesh
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def drawing():
 
 
 def collect(drawing, batch, devices, indices):
-    mesh = runner.make_mesh(jax.devices()[:devices])
+    mesh = make_mesh(jax.devices()[:devices])
     labels = np.zeros(len(indices), np.int32)
     got = list(runner.generate(*drawing, seed=3, indices=indices, labels=labels, batch=batch, mesh=mesh))
     assert np.concatenate([i for i, _ in got]).tolist() == list(indices)
@@ -35,7 +36,7 @@ def test_batch_size_and_devices_do_not_matter(drawing, batch, devices):
     expected = collect(drawing, 20, 1, range(20))
     got = collect(drawing, batch, devices, range(20))
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5)  # float32: only the order of sums may differ
-    assert np.abs(stored(got).astype(int) - stored(expected)).max() <= 1
+    assert np.abs(to_uint8(got).astype(int) - to_uint8(expected)).max() <= 1
 
 
 def test_any_subset_in_any_order(drawing):
@@ -80,7 +81,10 @@ def test_runner_agrees_with_the_public_sample(drawing):
 def test_samples_that_are_not_finite_are_named():
     draw = runner.make_draw(lambda params, label: lambda x, t: x * np.nan, (2,), 1.0)
     table = build_table(toy_gmm.get_config(), {"name": "ddim"}, 5, "x0").astype(np.float32)
-    with pytest.raises(FloatingPointError, match="2 of 2 samples are not finite, first of all number 5"):
+    found = (
+        "2 samples of a batch of 2 are not finite: number 5 after evaluation 1 of 5, at t = 80; 6 after evaluation 1"
+    )
+    with pytest.raises(runner.NotFinite, match=found):
         collect((draw, (), table, 5), 2, 1, [5, 6])
 
 

@@ -15,6 +15,7 @@ from experiments import benchmark, build, choose_skip, contest, published_telepo
 from experiments.build_model import Network, build_model
 from experiments.build_table import build_table
 from experiments.build_teleport import build_gaussian, build_jumps
+from experiments.mesh import make_mesh
 from experiments.sampler import make_sampler
 from solvers import SOLVERS
 from solvers.grid import GRIDS
@@ -88,7 +89,7 @@ def test_a_sample_is_the_same_in_any_batch(by_class):
     draw = runner.make_draw(network.make, SHAPE, 80.0)
     found = []
     for batch, indices in ((4, np.arange(8)), (2, np.arange(8)[::-1])):
-        fixed = {"indices": indices, "labels": indices % 2, "batch": batch, "mesh": runner.make_mesh(), "seed": 0}
+        fixed = {"indices": indices, "labels": indices % 2, "batch": batch, "mesh": make_mesh(), "seed": 0}
         samples, _ = runner.collect(draw, network.params, table, 5, jump=jump, **fixed)
         found.append(samples[np.argsort(indices)])
     np.testing.assert_allclose(found[0], found[1], atol=1e-6)

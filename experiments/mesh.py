@@ -1,0 +1,81 @@
+"""Arrays over devices: a mesh of all devices of all processes, and batches that stream through it."""
+
+from collections.abc import Callable, Iterator
+from functools import cache
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+
+def make_mesh(devices=None) -> Mesh:
+    """All devices of all processes (or those given) along one axis, `batch`."""
+    devices = jax.devices() if devices is None else devices
+    return jax.make_mesh((len(devices),), ("batch",), (AxisType.Auto,), devices=devices)
+
+
+def first_devices(count: int) -> list:
+    """The first `count` devices; 0 for all. ValueError where there are fewer."""
+    devices, several = jax.devices(), jax.process_count() > 1
+    if not 0 <= count <= len(devices) or (several and 0 < count < len(devices)):
+        choice = "several processes use all: choose 0" if several else f"choose 1 to {len(devices)}, or 0 for all"
+        more = "; cpu_devices simulates more" if devices[0].platform == "cpu" else ""
+        raise ValueError(f"sample.devices = {count}: there are {len(devices)} devices, {choice}{more}")
+    return devices[: count or None]
+
+
+def place(mesh: Mesh, tree, batch=False):
+    """Arrays on every device of the mesh; with `batch`, split along their first axis.
+
+    Of several processes, each gives the whole array, equal on all; nothing is exchanged or compared.
+    """
+    sharding = NamedSharding(mesh, PartitionSpec("batch") if batch else PartitionSpec())
+    if not mesh.is_multi_process:
+        return jax.device_put(tree, sharding)
+    return jax.tree.map(lambda leaf: _from_all(leaf, sharding), tree)
+
+
+def _from_all(leaf, sharding):
+    if isinstance(leaf, jax.Array) and leaf.sharding == sharding:
+        return leaf
+    leaf = np.asarray(leaf)
+    return jax.make_array_from_callback(leaf.shape, sharding, lambda part: leaf[part])
+
+
+def rounded(batch: int, count: int, mesh: Mesh) -> int:
+    """The size of batches of `count` samples: `batch` at most wanted, as many on each device."""
+    return -(-min(batch, count) // mesh.devices.size) * mesh.devices.size
+
+
+def stream(function: Callable, arrays, *, batch: int, mesh: Mesh) -> Iterator[tuple[slice, tuple]]:
+    """Yields (part, function(*arrays at part)) for batch after batch of arrays [n, ...], which are split over the mesh.
+
+    function: from device arrays [B, ...] to a tree of them, which come as numpy arrays [stop - start, ...], whole on
+    every process. The last batch is filled with repetitions, which are cut off again. Nothing waits for the devices
+    but the reading of results, and that only once they have their next batch: they work while the caller does.
+    """
+    count = len(arrays[0])
+    size, waiting = rounded(batch, count, mesh), None
+    for start in range(0, count, size):
+        rows = np.minimum(np.arange(start, start + size), count - 1)
+        split = place(mesh, tuple(array[rows] for array in arrays), batch=True)
+        results = _gathered(mesh, function(*split))
+        if waiting is not None:
+            yield _read(*waiting)
+        waiting = slice(start, min(start + size, count)), results
+    if waiting is not None:
+        yield _read(*waiting)
+
+
+def _read(part, results):
+    return part, jax.tree.map(lambda leaf: np.asarray(leaf)[: part.stop - part.start], results)
+
+
+def _gathered(mesh, tree):
+    """Several processes exchange their parts, on the devices, so that each can read all."""
+    return _replicate(NamedSharding(mesh, PartitionSpec()))(tree) if mesh.is_multi_process else tree
+
+
+@cache
+def _replicate(sharding):
+    return jax.jit(lambda tree: tree, out_shardings=sharding)
