@@ -157,7 +157,7 @@ def read_images(path) -> np.ndarray:
     Of a run, or of report.write_samples.
     """
     path = Path(path)
-    files = sorted(path.glob("*.npz")) or sorted(path.glob("samples/*.npz")) if path.is_dir() else [path]
+    files = sorted(path.glob("samples/*.npz")) or sorted(path.glob("*.npz")) if path.is_dir() else [path]
     if not files:
         raise FileNotFoundError(f"no *.npz in {path} or {path}/samples: give a folder that `sample` wrote")
     images, indices = zip(*(_images_of(file) for file in files))

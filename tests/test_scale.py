@@ -1,0 +1,122 @@
+"""The same images for any batch, number of devices and number of processes, with the embedded network."""
+
+import socket
+
+import jax
+import numpy as np
+import pytest
+from processes import CACHE, ROOT, child, start
+
+import main
+from configs import fashion_mnist
+from experiments import blocks, runner
+from experiments.build_model import build_labels, build_model
+from experiments.build_table import build_table
+from experiments.data import to_uint8
+from experiments.mesh import make_mesh
+
+COUNT, SCALE = 64, 80.0
+CASES = [(batch, devices) for batch in (1, 16, 64) for devices in (1, 4, 8)]
+
+
+def make_config(**overrides):
+    config = fashion_mnist.get_config()
+    fixed = {"experiment": "sample", "nfe": 5, "sample.count": COUNT, "sample.block": 24, "cpu_devices": 2}
+    fixed |= {"solver.name": "unipc", "grid.name": "karras", "compilation_cache": str(CACHE)}
+    with config.ignore_type():
+        config.update_from_flattened_dict(fixed | overrides)
+    return config
+
+
+def draw_all(folder):
+    """Noise and images of every case, into files; in a process with eight devices."""
+    config = make_config()
+    network = build_model(config)
+    table = build_table(config, {"name": "unipc", "order": 3}, 5, network.prediction).astype(np.float32)
+    draw = runner.make_draw(network.make, network.shape, SCALE)
+    fixed = {"indices": np.arange(COUNT), "labels": build_labels(config, network, np.arange(COUNT)), "seed": 0}
+    for batch, devices in CASES:
+        where = {"batch": batch, "mesh": make_mesh(jax.devices()[:devices])}
+        whole = (list(runner.generate(draw, network.params, table, rows, **fixed, **where)) for rows in (0, 5))
+        noise, samples = (np.concatenate([part for _, part in parts]) for parts in whole)
+        np.savez(folder / f"{batch}-{devices}.npz", noise=noise, images=to_uint8(samples))
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scale")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        assert child(draw_all, folder, devices=8) == 0
+    return {case: np.load(folder / "{}-{}.npz".format(*case)) for case in CASES}
+
+
+def assert_same_images(images, expected):
+    """Within one level in all but 1e-4 of pixels: float32 sums in another order move values by 1e-6 of their range."""
+    assert images.shape == expected.shape and images.dtype == np.uint8
+    off = np.abs(images.astype(int) - expected) > 1
+    assert off.mean() <= 1e-4
+
+
+@pytest.mark.parametrize("case", CASES[1:], ids=str)
+def test_batches_and_devices_change_no_image(drawn, case):
+    """The noise, which is all that no row of the table leaves, to the bit."""
+    expected, got = drawn[CASES[0]], drawn[case]
+    np.testing.assert_array_equal(got["noise"], expected["noise"])
+    assert_same_images(got["images"], expected["images"])
+
+
+def test_the_noise_is_that_of_the_index(drawn):
+    """fold_in(fold_in(key(seed), i), 0), one sample at a time."""
+    for index in (0, 7, 63):
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(0), index), 0)
+        expected = np.float32(SCALE) * np.asarray(jax.random.normal(key, (28, 28, 1)))
+        np.testing.assert_array_equal(drawn[64, 8]["noise"][index], expected)
+
+
+def one_of_two(number, address, workdir, broken):
+    joined = {"coordinator": address, "processes": 2, "process": number}
+    config = make_config(**{f"distributed.{k}": v for k, v in joined.items()}, **{"sample.batch": 16})
+    if number == 0 and broken:
+        blocks.npz.write = lambda path, arrays: (_ for _ in ()).throw(OSError(28, "No space left on device", str(path)))
+    try:
+        main.set_up_jax(config)
+        main.run_experiment(config, workdir / str(number))
+        (workdir / f"end{number}").write_text("done")
+    except (ValueError, OSError) as error:
+        (workdir / f"end{number}").write_text(f"error: {error}")
+    jax.distributed.shutdown()
+
+
+def run_two(folder, broken=False):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    folder.mkdir(exist_ok=True)
+    both = [start(one_of_two, n, address, folder, broken) for n in (0, 1)]
+    for process in both:
+        process.join(300)
+    assert [process.exitcode for process in both] == [0, 0]
+    return [(folder / f"end{n}").read_text() for n in (0, 1)]
+
+
+def test_two_processes_draw_what_one_draws(tmp_path, drawn, monkeypatch):
+    """Four devices in two processes; then a block is lost, and one process alone goes on from the others."""
+    monkeypatch.chdir(ROOT)
+    assert run_two(tmp_path) == ["done", "done"]
+    assert {path.name for path in (tmp_path / "1").iterdir()} <= {".lock"}, "process 0 alone writes"
+    images = blocks.read_images(tmp_path / "0")
+    assert_same_images(images, drawn[CASES[0]]["images"])
+    names = sorted(path.name for path in (tmp_path / "0" / "samples").iterdir())
+    assert names == ["000000-000023.npz", "000024-000047.npz", "000048-000063.npz"]
+    (tmp_path / "0" / "samples" / names[1]).unlink()
+    main.run_experiment(make_config(), tmp_path / "0")
+    again = blocks.read_images(tmp_path / "0")
+    assert_same_images(again, drawn[CASES[0]]["images"])
+    np.testing.assert_array_equal(again[:24], images[:24])
+
+
+def test_a_full_disk_of_one_process_ends_both(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    ends = run_two(tmp_path, broken=True)
+    assert "No space left on device" in ends[0] and ends[1].startswith("error: process 0: [Errno 28] No space left")
