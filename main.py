@@ -106,33 +106,9 @@ def set_up_jax(config: ConfigDict) -> None:
         if config.experiment not in ("ems", "sample"):
             several = "only ems and sample of several: see distributed"
             raise ValueError(f"experiment={config.experiment} is of one process, {several}")
-        join_processes(c.coordinator, c.processes, c.process)
+        from experiments.processes import join
 
-
-def join_processes(coordinator: str, processes: int, process: int) -> None:
-    """Makes one of several processes of this one, by jax.distributed; see `distributed` in configs/default.py."""
-    import jax
-    from jax.experimental import multihost_utils
-
-    host, _, port = coordinator.rpartition(":")
-    if coordinator != "auto":
-        if not (host and port.isdigit()):
-            raise ValueError(f"distributed.coordinator must be host:port of process 0, or auto, got {coordinator!r}")
-        if processes < 1:
-            raise ValueError(f"distributed.processes must be at least 1, got {processes}")
-        if not 0 <= process < processes:
-            last = f"distributed.processes - 1 = {processes - 1}"
-            raise ValueError(f"distributed.process must be from 0 to {last}, got {process}")
-    print(f"waiting for the other processes at {coordinator}, 5 minutes at most", file=sys.stderr)
-    try:
-        jax.distributed.initialize(*(() if coordinator == "auto" else (coordinator, processes, process)))
-        devices = [device.process_index for device in jax.devices()]
-    except (RuntimeError, ValueError) as error:
-        raise ValueError(f"distributed.coordinator={coordinator} connects no processes: {one_line(error)}") from error
-    counts = [devices.count(number) for number in range(jax.process_count())]
-    if len(set(counts)) > 1:
-        raise ValueError(f"the processes have {counts} devices: give each as many, on CPUs by cpu_devices")
-    multihost_utils.process_allgather(0)  # gloo connects in the first exchange, for which it waits 30 seconds only
+        join(c.coordinator, c.processes, c.process)
 
 
 def stop(number, frame):

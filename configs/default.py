@@ -205,7 +205,8 @@ def get_config() -> ConfigDict:
     c.distributed = (
         ConfigDict()
     )  # one run on several machines, of `ems` or `sample`: the same command but for `process`
-    c.distributed.coordinator = ""  # host:port, where process 0 listens; auto: as the cluster says; empty: one process
+    c.distributed.coordinator = ""  # host:port, where process 0 listens; empty: one process; auto: as the environment
+    # says, JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID, or Slurm, MPI, Kubernetes, a TPU pod
     c.distributed.processes = 1
     c.distributed.process = 0  # which of them this is
 

@@ -1,13 +1,52 @@
 """What several processes, and several runs, owe each other: one error for all, one user of a folder at a time."""
 
+import os
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
 import filelock
+import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
 from experiments.build import ConfigError
+
+
+def join(coordinator: str, processes: int, process: int) -> None:
+    """Makes one of several processes of this one, by jax.distributed; see `distributed` in configs/default.py."""
+    if coordinator == "auto" and "JAX_COORDINATOR_ADDRESS" in os.environ:
+        coordinator, processes, process = _from_environment()
+    host, _, port = coordinator.rpartition(":")
+    if coordinator != "auto":
+        if not (host and port.isdigit()):
+            raise ValueError(f"distributed.coordinator must be host:port of process 0, or auto, got {coordinator!r}")
+        if processes < 1:
+            raise ValueError(f"distributed.processes must be at least 1, got {processes}")
+        if not 0 <= process < processes:
+            last = f"distributed.processes - 1 = {processes - 1}"
+            raise ValueError(f"distributed.process must be from 0 to {last}, got {process}")
+    print(f"waiting for the other processes at {coordinator}, 5 minutes at most", file=sys.stderr)
+    try:
+        jax.distributed.initialize(*(() if coordinator == "auto" else (coordinator, processes, process)))
+        devices = [device.process_index for device in jax.devices()]
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"distributed.coordinator={coordinator} connects no processes: {' '.join(str(error).split())}"
+        ) from error
+    counts = [devices.count(number) for number in range(jax.process_count())]
+    if len(set(counts)) > 1:
+        raise ValueError(f"the processes have {counts} devices: give each as many, on CPUs by cpu_devices")
+    multihost_utils.process_allgather(0)  # gloo connects in the first exchange, for which it waits 30 seconds only
+
+
+def _from_environment() -> tuple[str, int, int]:
+    try:
+        numbers = (int(os.environ[name]) for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"))
+        return os.environ["JAX_COORDINATOR_ADDRESS"], *numbers
+    except (KeyError, ValueError) as error:
+        more = "the numbers JAX_NUM_PROCESSES and JAX_PROCESS_ID must be too"
+        raise ValueError(f"JAX_COORDINATOR_ADDRESS is set, {more} ({error})") from error
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from test_main import command
 
 import main
 from configs import toy_gmm
-from experiments import ems
+from experiments import ems, processes
 from solvers import npz
 from solvers.ems_file import load_ems
 
@@ -111,7 +111,13 @@ def test_an_error_of_one_process_is_one_of_all(tmp_path, monkeypatch):
 )
 def test_nonsense_is_named(options, expected):
     with pytest.raises(ValueError, match=expected):
-        main.join_processes(**({"coordinator": "", "processes": 1, "process": 0} | options))
+        processes.join(**({"coordinator": "", "processes": 1, "process": 0} | options))
+
+
+def test_half_an_environment_is_named(monkeypatch):
+    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "here:1")
+    with pytest.raises(ValueError, match="JAX_NUM_PROCESSES and JAX_PROCESS_ID must be too"):
+        processes.join("auto", 1, 0)
 
 
 def test_what_no_cluster_and_no_other_experiment_can_do_is_named():

@@ -1,5 +1,6 @@
 """The same images for any batch, number of devices and number of processes, with the embedded network."""
 
+import os
 import socket
 
 import jax
@@ -76,6 +77,9 @@ def test_the_noise_is_that_of_the_index(drawn):
 
 def one_of_two(number, address, workdir, broken):
     joined = {"coordinator": address, "processes": 2, "process": number}
+    if broken:
+        os.environ |= {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(number)}
+        joined = {"coordinator": "auto"}
     config = make_config(**{f"distributed.{k}": v for k, v in joined.items()}, **{"sample.batch": 16})
     if number == 0 and broken:
         blocks.npz.write = lambda path, arrays: (_ for _ in ()).throw(OSError(28, "No space left on device", str(path)))
@@ -117,6 +121,7 @@ def test_two_processes_draw_what_one_draws(tmp_path, drawn, monkeypatch):
 
 
 def test_a_full_disk_of_one_process_ends_both(tmp_path, monkeypatch):
+    """Processes that found each other by the environment."""
     monkeypatch.chdir(ROOT)
     ends = run_two(tmp_path, broken=True)
     assert "No space left on device" in ends[0] and ends[1].startswith("error: process 0: [Errno 28] No space left")
