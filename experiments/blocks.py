@@ -22,6 +22,7 @@ from experiments.report import replacing
 from solvers import npz
 
 KEPT = ("npz", "png", "none")
+NAME = re.compile(r"\d{6,}-\d{6,}\.npz")
 SHOWN = 100  # so many images, the first, are kept in any case
 
 
@@ -71,38 +72,50 @@ class Blocks:
             raise ConfigError(f"sample.keep must be one of {', '.join(KEPT)}, got {keep!r}")
         if keep == "png" and not (len(shape) == 3 and shape[-1] in (1, 3)):
             raise ConfigError(f"sample.keep=png is for images of 1 or 3 channels, samples are {shape}: set it to npz")
-        foreign = {}
+        aside, kept = self._look(tuple(shape))
+        for path, reason in aside.items():
+            self._set_aside(path, reason)
+        for path in self.found:
+            if keep not in (kept[path], "none"):
+                self.write(read(path)[0])
+
+    def _look(self, shape) -> tuple[dict, dict]:
+        """Fills `found`; {path: why it is of no use}, {path: its `keep`}. Changes nothing on the disk."""
+        aside, foreign, kept = {}, {}, {}
         for path in sorted(self.folder.glob("*.npz")):
+            if not NAME.fullmatch(path.name):
+                raise ConfigError(f"{path} is not of `sample`: give another --workdir than that of another experiment")
             try:
-                block, of, kept = read(path)
+                block, of, form = read(path)
             except ValueError as error:
-                self._set_aside(path, str(error))
+                aside[path] = str(error)
                 continue
             if of != self.settings:
-                foreign[path] = of
-            elif reason := self._useless(block, shape):
-                self._set_aside(path, f"{path} {reason}")
+                foreign[path] = differences(of, self.settings)
+                continue
+            kept[path] = form
+            if reason := self._useless(path, block, shape):
+                aside[path] = f"{path} {reason}"
             else:
                 self.found[path] = block.indices
-                if keep != kept and keep != "none":
-                    self.write(block)
-        if len(foreign) > len(self.found):
-            path, of = next(iter(foreign.items()))
+        if len(foreign) > len(kept):
+            path, reason = next(iter(foreign.items()))
             raise ConfigError(
-                f"{self.folder} holds samples of other settings ({path.name}, for one: "
-                f"{differences(of, self.settings)}): give another --workdir, or the settings of that run"
+                f"{self.folder} holds samples of other settings ({path.name}, for one: {reason}): "
+                "give another --workdir, or the settings of that run"
             )
-        for path, of in foreign.items():
-            self._set_aside(path, f"{path} is of other settings ({differences(of, self.settings)})")
+        return aside | {path: f"{path} is of other settings ({reason})" for path, reason in foreign.items()}, kept
 
-    def _useless(self, block, shape) -> str:
+    def _useless(self, path, block, shape) -> str:
         """Why a whole block of the right settings is of no use; empty if it is."""
         twice = np.intersect1d(block.indices, self._known())
         if len(twice):
             return f"holds sample {twice[0]}, which another file has too"
+        if path != self._path(block):
+            return f"holds other samples than it is named after, {self._path(block).stem}"
         if self.keep != "none" and not block.has_images():
             return "was drawn without keeping its images (sample.keep=none)"
-        return "" if block.images.shape[1:] == tuple(shape) else f"has samples of {block.images.shape[1:]}, not {shape}"
+        return "" if block.images.shape[1:] == shape else f"has samples of {block.images.shape[1:]}, not {shape}"
 
     def _set_aside(self, path, reason):
         place = self.folder.parent / "set_aside" / path.name
@@ -110,7 +123,7 @@ class Blocks:
             place = place.with_name(f"again-{place.name}")
         place.parent.mkdir(exist_ok=True)
         path.rename(place)
-        print(f"{reason}: it is now {place}, and its samples are drawn again")
+        print(f"{reason}: {path.name} is now {place}, and its samples are drawn again")
 
     def _known(self) -> np.ndarray:
         return np.concatenate([np.empty(0, np.int64), *self.found.values()])
@@ -119,9 +132,12 @@ class Blocks:
         """The indices below `count` that are in no block, in order."""
         return np.setdiff1d(np.arange(count), self._known())
 
+    def _path(self, block: Block) -> Path:
+        return self.folder / f"{block.indices[0]:06d}-{block.indices[-1]:06d}.npz"
+
     def write(self, block: Block) -> None:
         """All or nothing: a block counts from the moment its .npz has its name, which PNG files have before."""
-        path = self.folder / f"{block.indices[0]:06d}-{block.indices[-1]:06d}.npz"
+        path = self._path(block)
         if self.keep == "none":
             block = block._replace(images=block.images[block.indices < SHOWN])
         of = json.dumps(self.settings, sort_keys=True)
@@ -145,9 +161,12 @@ def read(path) -> tuple[Block, dict, str]:
     block, of, keep = Block(*(arrays[name] for name in Block._fields)), str(arrays["settings"]), str(arrays["keep"])
     if keep == "png":
         images = [read_png(picture(Path(path).parent.parent, index)) for index in block.indices]
+        if len(sizes := {image.shape for image in images}) != 1:
+            raise ValueError(f"{path} has PNG files of several sizes, {sizes}")
         block = block._replace(images=np.stack(images))
     if _checksum(block, of) != str(arrays["checksum"]):
-        raise ValueError(f"{path} is not as it was written: its checksum differs")
+        of_what = "it, or a PNG file of it," if keep == "png" else "it"
+        raise ValueError(f"{path} has another checksum: {of_what} is not as it was written")
     return block, json.loads(of), keep
 
 
@@ -165,9 +184,10 @@ def read_images(path) -> np.ndarray:
 
 
 def _images_of(path) -> tuple[np.ndarray, np.ndarray]:
+    arrays = npz.read(path, ("images", "indices"))
     with np.load(path, allow_pickle=False) as file:
         if "keep" not in file.files:
-            return file["images"], file["indices"]
+            return arrays["images"], arrays["indices"]
     block = read(path)[0]
     if not block.has_images():
         raise ValueError(f"{path} was drawn without keeping its images: sample again with sample.keep=npz")
