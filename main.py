@@ -37,6 +37,7 @@ from ml_collections import ConfigDict, config_flags
 
 ROOT = Path(__file__).resolve().parent
 DEFAULT = "configs/fashion_mnist.py"
+MOST_DEVICES = 256  # that are simulated on a CPU
 EXPERIMENTS = (
     *("benchmark", "sample", "ems", "train", "classifier"),
     *("speed", "health", "spectrum", "convergence", "parity", "ems_ablation", "ems_parity"),
@@ -58,7 +59,10 @@ def main(argv):
         fail(f"unexpected argument {argv[1]!r}: options are --config=, --config.KEY=, --workdir=, --traceback")
     workdir = Path(workdir or default_workdir(flags.FLAGS["config"].config_filename, config.experiment))
     logging.set_verbosity(logging.WARNING)  # without the notes on which accelerators there are not
-    signal.signal(signal.SIGTERM, stop)
+    from experiments import processes
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, processes.stop)
     try:
         set_up_jax(config)
         run_experiment(config, workdir)
@@ -95,6 +99,8 @@ def set_up_jax(config: ConfigDict) -> None:
     import jax
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not 0 <= config.cpu_devices <= MOST_DEVICES:
+        raise ValueError(f"cpu_devices must be 1 to {MOST_DEVICES}, or 0 for one per core, got {config.cpu_devices}")
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         jax.config.update("jax_num_cpu_devices", config.cpu_devices or min(cores, 8))
     if config.compilation_cache:
@@ -109,11 +115,6 @@ def set_up_jax(config: ConfigDict) -> None:
         from experiments.processes import join
 
         join(c.coordinator, c.processes, c.process)
-
-
-def stop(number, frame):
-    """Ends the run at a signal as an error would, with nothing half-written."""
-    fail(f"stopped by {signal.Signals(number).name}: the same command goes on from what is written", 128 + number)
 
 
 def default_workdir(config_file: str, experiment: str) -> Path:

@@ -9,6 +9,7 @@ Shards are spread over processes (`jax.distributed`), which need no common file 
 the local devices. In memory are one block of a shard, and the sums.
 """
 
+from itertools import count
 from pathlib import Path
 
 import jax
@@ -16,7 +17,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from tqdm import tqdm
 
-from experiments.processes import together
+from experiments.processes import stop_if_told, together
 from solvers import npz
 from solvers.ems_data import fingerprint
 from solvers.engine import State
@@ -37,19 +38,20 @@ def gather_all(plan: Plan, data, labels, folder: Path, shard: int, block: int) -
     total = Moments(np.zeros(len(plan.lam)), np.zeros((len(plan.lam), len(NAMES), *data.shape[1:])))
     shown = {"desc": "ems", "unit": "point", "unit_scale": True, "disable": None if first else True}
     with together(), tqdm(total=work, **shown) as bar:
-        gather = gatherer(plan)
+        gather, steps = gatherer(plan), count()
         for part in mine:
             name = f"{part.start}-{part.stop}-{fingerprint({'data': data[part], 'labels': labels[part]})}"
             points = data[part], np.arange(part.start, part.stop), (labels[part],)
             for nodes, moments in _gather_shard(gather, points, folder / name, blocks, plan.rule == "trajectory", bar):
                 for known, more in zip(total, moments, strict=True):
                     known[nodes] += more
+                stop_if_told(next(steps))
     _sum_processes(total, blocks)
     return total
 
 
-def _parts(count, size):
-    return [slice(first, min(first + size, count)) for first in range(0, count, size)]
+def _parts(length, size):
+    return [slice(first, min(first + size, length)) for first in range(0, length, size)]
 
 
 def _gather_shard(gather, points, folder, blocks, moving, bar):

@@ -1,6 +1,7 @@
 """What several processes, and several runs, owe each other: one error for all, one user of a folder at a time."""
 
 import os
+import signal
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from experiments.build import ConfigError
+
+STOPPED = "error: stopped by {}: the same command goes on from what is written"
 
 
 def join(coordinator: str, processes: int, process: int) -> None:
@@ -67,6 +70,19 @@ def together():
     for number, text in enumerate(bytes(text).decode(errors="replace").strip() for text in texts):
         if text:
             raise ValueError(f"process {number}: {text}")
+
+
+def stop_if_told(step: int) -> None:
+    """Ends all processes at the same step if one of several was told to end (SIGTERM, which jax then receives)."""
+    if jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step):
+        print(STOPPED.format("SIGTERM"), file=sys.stderr)
+        raise SystemExit(128 + signal.SIGTERM)
+
+
+def stop(number, frame):
+    """Handles a signal that ends a run: as an error would, with nothing half-written."""
+    print(STOPPED.format(signal.Signals(number).name), file=sys.stderr)
+    raise SystemExit(128 + number)
 
 
 @contextmanager

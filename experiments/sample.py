@@ -31,7 +31,7 @@ from experiments.build_teleport import build_jumps
 from experiments.data import to_uint8
 from experiments.ems import find_ems, identity
 from experiments.ems_points import load_data
-from experiments.processes import together
+from experiments.processes import stop_if_told, together
 from experiments.sampler import make_generator
 from experiments.tally import tallies
 from solvers.ems_file import fingerprint
@@ -103,11 +103,13 @@ def sample_blocks(config, network, frechet, solver, missing, blocks) -> float:
     begin = time.perf_counter()
     shown = {"desc": "sample", "unit": "image", "disable": None if blocks else True}
     with tqdm(total=count, initial=count - len(missing), **shown) as bar, behind(blocks and blocks.write) as submit:
-        for indices, images, features in regroup(counted(draw(rows=rows), bar), [len(part) for part in parts]):
+        whole = regroup(counted(draw(rows=rows), bar), [len(part) for part in parts])
+        for number, (indices, images, features) in enumerate(whole):
             with together():
                 if blocks:
                     labels = build_labels(config, network, indices)
                     submit(Block(indices, labels, images, features, np.array(hash_of), sums_of(images)))
+            stop_if_told(number)
     return time.perf_counter() - begin
 
 

@@ -1,7 +1,10 @@
 """The same images for any batch, number of devices and number of processes, with the embedded network."""
 
 import os
+import signal
 import socket
+import time
+from functools import partial
 
 import jax
 import numpy as np
@@ -75,33 +78,49 @@ def test_the_noise_is_that_of_the_index(drawn):
         np.testing.assert_array_equal(drawn[64, 8]["noise"][index], expected)
 
 
-def one_of_two(number, address, workdir, broken):
+def one_of_two(number, address, workdir, event):
+    """What the command does in one of two processes, which learn of each other by flags, or by the environment.
+
+    event(write, path, arrays): what happens in place of the writing of a block.
+    """
     joined = {"coordinator": address, "processes": 2, "process": number}
-    if broken:
+    if event:
         os.environ |= {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(number)}
-        joined = {"coordinator": "auto"}
-    config = make_config(**{f"distributed.{k}": v for k, v in joined.items()}, **{"sample.batch": 16})
-    if number == 0 and broken:
-        blocks.npz.write = lambda path, arrays: (_ for _ in ()).throw(OSError(28, "No space left on device", str(path)))
+        joined, blocks.npz.write = {"coordinator": "auto"}, partial(event, blocks.npz.write)
+    sizes = {"sample.batch": 16} | ({"sample.block": 8} if event else {})
+    config = make_config(**{f"distributed.{k}": v for k, v in joined.items()}, **sizes)
     try:
         main.set_up_jax(config)
         main.run_experiment(config, workdir / str(number))
         (workdir / f"end{number}").write_text("done")
     except (ValueError, OSError) as error:
         (workdir / f"end{number}").write_text(f"error: {error}")
-    jax.distributed.shutdown()
+    finally:
+        jax.distributed.shutdown()
 
 
-def run_two(folder, broken=False):
+def full_disk(write, path, arrays):
+    raise OSError(28, "No space left on device", str(path))
+
+
+def told_to_end(write, path, arrays):
+    write(path, arrays)
+    if path.name == "000000-000007.npz":
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(3)  # jax looks for signals once a second; the other process waits for the next block meanwhile
+
+
+def run_two(folder, event=None, code=0):
+    """What each of two processes wrote at its end."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     folder.mkdir(exist_ok=True)
-    both = [start(one_of_two, n, address, folder, broken) for n in (0, 1)]
+    both = [start(one_of_two, n, address, folder, event) for n in (0, 1)]
     for process in both:
         process.join(300)
-    assert [process.exitcode for process in both] == [0, 0]
-    return [(folder / f"end{n}").read_text() for n in (0, 1)]
+    assert [process.exitcode for process in both] == [code, code]
+    return [path.read_text() for path in sorted(folder.glob("end*"))]
 
 
 def test_two_processes_draw_what_one_draws(tmp_path, drawn, monkeypatch):
@@ -121,7 +140,16 @@ def test_two_processes_draw_what_one_draws(tmp_path, drawn, monkeypatch):
 
 
 def test_a_full_disk_of_one_process_ends_both(tmp_path, monkeypatch):
-    """Processes that found each other by the environment."""
     monkeypatch.chdir(ROOT)
-    ends = run_two(tmp_path, broken=True)
+    ends = run_two(tmp_path, full_disk)
     assert "No space left on device" in ends[0] and ends[1].startswith("error: process 0: [Errno 28] No space left")
+
+
+def test_a_signal_to_one_process_ends_both_after_a_block(tmp_path, drawn, monkeypatch):
+    """It comes while the first of eight is written; what is written is whole, and another start goes on."""
+    monkeypatch.chdir(ROOT)
+    assert run_two(tmp_path, told_to_end, code=128 + signal.SIGTERM) == []
+    written = list((tmp_path / "0" / "samples").iterdir())
+    assert 1 <= len(written) < 8 and not [path for path in written if path.name[0] == "."]
+    main.run_experiment(make_config(), tmp_path / "0")
+    assert_same_images(blocks.read_images(tmp_path / "0"), drawn[CASES[0]]["images"])
