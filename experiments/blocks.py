@@ -67,7 +67,7 @@ class Blocks:
 
     def __init__(self, workdir, settings: dict, shape, keep: str = "npz"):
         self.folder, self.keep, self.found = Path(workdir) / "samples", keep, {}
-        self.settings = json.loads(json.dumps(settings))  # as it is read from files
+        self.settings = json.loads(json.dumps(settings, sort_keys=True))  # as it is read from files
         if keep not in KEPT:
             raise ConfigError(f"sample.keep must be one of {', '.join(KEPT)}, got {keep!r}")
         if keep == "png" and not (len(shape) == 3 and shape[-1] in (1, 3)):
@@ -213,9 +213,13 @@ def picture(workdir, index: int) -> Path:
 
 
 def write_png(path, image) -> None:
-    """uint8 [H, W, C] of 1 or 3 channels."""
-    with replacing(path) as temporary:
-        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(temporary)
+    """uint8 [H, W, C] of 1 or 3 channels. An OSError (a full disk, say) names the file and leaves nothing of it."""
+    try:
+        with replacing(path) as temporary:
+            Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(temporary)
+    except OSError as error:
+        cause = f"{error.strerror or error}: nothing was written, make room or choose another place"
+        raise OSError(error.errno, cause, str(path)) from error
 
 
 def read_png(path) -> np.ndarray:
