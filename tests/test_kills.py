@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 import pytest
 from test_sample import make, make_scoring, small
-from test_sample_errors import begin, finish, left_over, nothing, wait_for
+from test_stopped import begin, finish, left_over, nothing, wait_for
 
 from experiments import blocks, metrics
 from experiments.build import build_frechet
