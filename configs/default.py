@@ -151,6 +151,13 @@ def get_config() -> ConfigDict:
     c.speed.batch = 64
     c.speed.repeats = 10  # interleaved measurements of each kind
 
+    c.throughput = ConfigDict()
+    c.throughput.batches = (16, 32, 64, 128, 256)  # of all devices together; the rest is with the fastest
+    c.throughput.devices = (1, 2, 4, 8)  # on how many it is measured, of those that there are: see cpu_devices
+    c.throughput.count = 4096  # images of each contestant; `sample.keep` and `sample.block` count
+    c.throughput.segment = 512  # images of one measurement
+    c.throughput.repeats = 5  # measurements of each batch, of each number of devices, and of compilation
+
     c.health = ConfigDict()
     c.health.count = 64  # samples, and training images, that the network is looked at with
 

@@ -58,6 +58,8 @@ def smoke(c):
     c.sample.count, c.sample.batch, c.sample.block = 16, 8, 8
     c.ems.nodes, c.ems.points, c.ems.batch, c.ems.shard = 8, 8, 8, 4
     c.speed.batch, c.speed.repeats = 8, 3
+    c.throughput.batches, c.throughput.repeats = (8, 16), 2
+    c.throughput.count, c.throughput.segment = 32, 16
     c.trajectories.count, c.trajectories.levels, c.trajectories.shown = 8, 9, 4
     c.model.channels, c.model.blocks = 16, 1
     c.train.steps, c.train.batch, c.train.chunk = 4, 8, 2
