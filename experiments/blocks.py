@@ -59,6 +59,14 @@ def sums_of(images) -> np.ndarray:
     return np.stack([images.sum(axis=0, dtype=total), np.square(images, dtype=square).sum(axis=0, dtype=total)])
 
 
+def check_keep(keep: str, shape) -> None:
+    """ConfigError unless samples of `shape` can be kept in this form."""
+    if keep not in KEPT:
+        raise ConfigError(f"sample.keep must be one of {', '.join(KEPT)}, got {keep!r}")
+    if keep == "png" and not (len(shape) == 3 and shape[-1] in (1, 3)):
+        raise ConfigError(f"sample.keep=png is for images of 1 or 3 channels, samples are {shape}: set it to npz")
+
+
 class Blocks:
     """The blocks in a workdir that are of `settings`, plain values by name; `shape` is a sample's.
 
@@ -68,10 +76,7 @@ class Blocks:
     def __init__(self, workdir, settings: dict, shape, keep: str = "npz"):
         self.folder, self.keep, self.found = Path(workdir) / "samples", keep, {}
         self.settings = json.loads(json.dumps(settings, sort_keys=True))  # as it is read from files
-        if keep not in KEPT:
-            raise ConfigError(f"sample.keep must be one of {', '.join(KEPT)}, got {keep!r}")
-        if keep == "png" and not (len(shape) == 3 and shape[-1] in (1, 3)):
-            raise ConfigError(f"sample.keep=png is for images of 1 or 3 channels, samples are {shape}: set it to npz")
+        check_keep(keep, shape)
         aside, kept = self._look(tuple(shape))
         for path, reason in aside.items():
             self._set_aside(path, reason)

@@ -11,14 +11,15 @@ from jax.experimental.compilation_cache.compilation_cache import reset_cache
 from experiments import runner
 from experiments.build import initial_scale
 from experiments.build_model import build_labels
-from experiments.mesh import place
+from experiments.mesh import place, rounded
+from experiments.sampler import build_mesh
 
 STAGES = ("trace", "lower", "compile")
 STATES = ("empty", "filled")
 
 
 def compilations(case, repeats: int, progress) -> dict:
-    """{state of the persistent cache: seconds [repeats, stages]} of `draw` for one batch of a throughput_parts.Case.
+    """{state of the persistent cache: seconds [repeats, stages]} of `draw` for one batch of a drawing.Case.
 
     Forgets all that jax has compiled in this process.
     """
@@ -33,8 +34,8 @@ def compilations(case, repeats: int, progress) -> dict:
 
 def stages(case) -> np.ndarray:
     """Seconds of STAGES."""
-    config, network, mesh = case.config, case.network, case.mesh()
-    indices = np.arange(case.size(mesh), dtype=np.int32)
+    config, network, mesh = case.config, case.network, build_mesh(case.config)
+    indices = np.arange(rounded(config.sample.batch, config.sample.batch, mesh), dtype=np.int32)
     fixed = place(mesh, (network.params, case.jump, case.table))
     split = place(mesh, (indices, build_labels(config, network, indices)), batch=True)
     jax.clear_caches()

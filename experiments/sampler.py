@@ -1,6 +1,7 @@
 """From a config and its network to the functions that every experiment draws samples with."""
 
 import numpy as np
+from jax.sharding import Mesh
 
 from experiments import runner
 from experiments.build import build_schedule, config_errors, initial_scale
@@ -22,9 +23,14 @@ def make_generator(config, network, mesh=None):
     return _bind(runner.generate, config, network, mesh)
 
 
-def _bind(take, config, network, mesh):
+def build_mesh(config) -> Mesh:
+    """The first `sample.devices`."""
     with config_errors():
-        mesh = mesh or make_mesh(first_devices(config.sample.devices))
+        return make_mesh(first_devices(config.sample.devices))
+
+
+def _bind(take, config, network, mesh):
+    mesh = mesh or build_mesh(config)
     draw = runner.make_draw(network.make, network.shape, initial_scale(config), network.basis is not None)
     params, schedule = place(mesh, network.params), build_schedule(config)
     fixed = {"batch": config.sample.batch, "mesh": mesh}

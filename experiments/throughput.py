@@ -30,8 +30,11 @@ from tqdm import tqdm
 
 from experiments import compilation, report
 from experiments import throughput_parts as parts
+from experiments.blocks import check_keep
 from experiments.build import ConfigError
+from experiments.drawing import build_case
 from experiments.mesh import make_mesh, rounded
+from experiments.sampler import build_mesh
 from experiments.throughput_summary import QUARTILES, plot, shares_of, text
 
 MEASURED = ("seconds", "images_per_second", "ratio")
@@ -43,19 +46,20 @@ def run(config, workdir) -> list[dict]:
     check(config)
     workdir.mkdir(parents=True, exist_ok=True)
     report.write_config(workdir / "config.json", config)
-    c, case = config.throughput, parts.build_case(config, workdir)
+    c, case = config.throughput, build_case(config, workdir)
+    check_keep(config.sample.keep, case.network.shape)
     batches, devices = several(c.batches), [n for n in several(c.devices) if n <= len(jax.devices())]
     segments = -(-c.count // c.segment)
     work = (len(batches) + len(devices) + 2) * c.repeats + segments * (4 if case.frechet else 3)
     with tqdm(total=work, desc="throughput", unit="measurement", disable=None) as bar:
         rows = sweep(case, batches, bar.update)
         best = max(rows, key=lambda row: row["images_per_second_median"])["name"]
-        case = case.with_batch(best)
+        case = parts.with_batch(case, best)
         contest, shares = compare(case, workdir, segments, bar.update)
         rows += contest
         rows += scaling(case, devices, bar.update)
         rows += compiling(case, bar.update)
-    about = {"solver": case.solver, "nfe": case.rows, "batch": best, "devices": case.mesh().devices.size}
+    about = {"solver": case.solver, "nfe": case.rows, "batch": best, "devices": build_mesh(config).devices.size}
     about |= {"platform": jax.devices()[0].platform, "cores": cores()}
     report.write_json(workdir / "results.json", {"rows": rows, "shares": shares} | about)
     report.write_csv(workdir / "results.csv", rows, COLUMNS)
@@ -95,9 +99,9 @@ def cores() -> int | None:
 
 def sweep(case, batches, progress) -> list[dict]:
     """A row per batch, in samples of all devices."""
-    c, mesh = case.config.throughput, case.mesh()
+    c, mesh = case.config.throughput, build_mesh(case.config)
     counts = {size: whole(c.segment, size) for size in (rounded(batch, batch, mesh) for batch in batches)}
-    draws = {size: parts.drawing(case.with_batch(size), mesh, count) for size, count in counts.items()}
+    draws = {size: parts.drawing(parts.with_batch(case, size), mesh, count) for size, count in counts.items()}
     seconds = parts.take_turns(draws, c.repeats, progress)
     return [row_of("batch", size, taken, counts[size]) for size, taken in seconds.items()]
 
@@ -107,7 +111,7 @@ def compare(case, workdir, segments, progress) -> tuple[list[dict], list[dict]]:
 
     The files are written in workdir, and removed.
     """
-    count = whole(case.config.throughput.segment, case.size(case.mesh()))
+    count = whole(case.config.throughput.segment, parts.size_of(case, build_mesh(case.config)))
     with tempfile.TemporaryDirectory(prefix=".throughput-", dir=workdir) as folder:
         contestants, score = parts.contestants_of(case, Path(folder), segments, count)
         seconds = parts.take_turns(contestants, segments, progress)
@@ -127,7 +131,7 @@ def scaling(case, devices, progress) -> list[dict]:
     """A row per number of devices; the ratio is how many times as fast as the first of them."""
     c = case.config.throughput
     meshes = {n: make_mesh(jax.devices()[:n]) for n in devices}
-    counts = {n: whole(c.segment, case.size(mesh)) for n, mesh in meshes.items()}
+    counts = {n: whole(c.segment, parts.size_of(case, mesh)) for n, mesh in meshes.items()}
     draws = {n: parts.drawing(case, mesh, counts[n]) for n, mesh in meshes.items()}
     seconds = parts.take_turns(draws, c.repeats, progress)
     rates = {n: counts[n] / taken for n, taken in seconds.items()}

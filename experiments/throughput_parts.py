@@ -4,62 +4,26 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
-from experiments import runner, sample, speed
-from experiments.blocks import Block, Blocks, sums_of
-from experiments.build import build_frechet, build_nfes, build_solver, config_errors
-from experiments.build_model import Network, build_labels, build_model
-from experiments.build_table import build_table, resolve
-from experiments.build_teleport import build_jumps
-from experiments.ems import find_ems
-from experiments.mesh import first_devices, make_mesh, place, rounded
-from experiments.metrics import Frechet
-from experiments.sampler import make_generator
-from solvers import Table
+from experiments import sample, speed
+from experiments.blocks import Blocks
+from experiments.drawing import Case, make_batches, make_fill
+from experiments.mesh import place, rounded
+from experiments.sampler import build_mesh
 
 
-class Case(NamedTuple):
-    """All that determines the samples: `table` in float32, of which `rows` run; `settings` are those of `sample`."""
-
-    config: Any
-    network: Network
-    frechet: Frechet | None
-    solver: str
-    table: Table
-    rows: int
-    jump: tuple | None
-    settings: dict
-
-    def with_batch(self, batch: int) -> "Case":
-        config = self.config.copy_and_resolve_references()
-        config.sample.batch = config.speed.batch = batch
-        return self._replace(config=config)
-
-    def mesh(self):
-        with config_errors():
-            return make_mesh(first_devices(self.config.sample.devices))
-
-    def size(self, mesh) -> int:
-        """Of a batch on these devices."""
-        return rounded(self.config.sample.batch, self.config.sample.batch, mesh)
+def with_batch(case: Case, batch: int) -> Case:
+    config = case.config.copy_and_resolve_references()
+    config.sample.batch = config.speed.batch = batch
+    return case._replace(config=config)
 
 
-def build_case(config, workdir) -> Case:
-    """What `sample` would draw."""
-    (label, options), nfe = build_solver(config), build_nfes(config)[-1]
-    network = build_model(config)
-    ems = find_ems(config, network, workdir, [(label, options)])
-    options = resolve(config, options, nfe, ems)
-    jump = build_jumps(config, network, {0: options["teleport"]})[0]
-    table, rows = runner.align({0: build_table(config, options, nfe, network.prediction, ems)})[0]
-    settings = sample.settings_of(config, network, options, nfe, ems)
-    Blocks(workdir / "runner", settings, network.shape, config.sample.keep)  # its errors come before any measurement
-    return Case(config, network, build_frechet(config), options["name"], table, rows, jump, settings)
+def size_of(case: Case, mesh) -> int:
+    """Of a batch on these devices."""
+    return rounded(case.config.sample.batch, case.config.sample.batch, mesh)
 
 
 def take_turns(contestants: Mapping, rounds: int, progress) -> dict:
@@ -80,12 +44,11 @@ def take_turns(contestants: Mapping, rounds: int, progress) -> dict:
 
 def drawing(case: Case, mesh, count: int) -> Callable:
     """draw(round): waits until samples 0 to count - 1 are drawn and read. Is compiled."""
-    generate = make_generator(case.config, case.network, mesh)
-    fixed = {"indices": np.arange(count), "jump": case.jump, "finish": sample.make_finish(case.network.shape, None)}
-    next(generate(case.table, 0, **fixed))  # no row runs: compiles
+    generate = partial(make_batches(case._replace(frechet=None), mesh), indices=np.arange(count))
+    next(generate(rows=0))  # no row runs: compiles
 
     def draw(number):
-        for _ in generate(case.table, case.rows, **fixed):
+        for _ in generate(rows=case.rows):
             pass
 
     return draw
@@ -117,39 +80,32 @@ def one_ahead(work: Callable, batches: int, number) -> None:
     jax.block_until_ready(last)
 
 
-def written(case: Case, mesh, frechet, blocks: Blocks, count: int) -> Callable:
-    """take(round): what `sample` does with the next `count` samples, in blocks on the disk at the end. Is compiled.
-
-    With `frechet` also their features.
-    """
-    config, shape = case.config, case.network.shape
-    finish, hash_of = sample.make_finish(shape, frechet), np.array(sample.network_hash(frechet))
-    generate, silent = make_generator(config, case.network, mesh), tqdm(disable=True)
-    next(generate(case.table, 0, np.arange(count), jump=case.jump, finish=finish))
+def written(case: Case, mesh, blocks: Blocks, count: int) -> Callable:
+    """take(round): what `sample` does with the next `count` samples, in blocks on the disk at the end. Is compiled."""
+    fill = make_fill(case, mesh)
+    fill(np.arange(count), None, silent)  # nothing is written
 
     def take(number):
-        wanted = np.arange(number * count, (number + 1) * count)
-        sizes = np.unique(wanted // config.sample.block, return_counts=True)[1]
-        batches = generate(case.table, case.rows, wanted, jump=case.jump, finish=finish)
-        with sample.behind(blocks.write) as submit:
-            for indices, images, features in sample.regroup(sample.counted(batches, silent), sizes):
-                labels = build_labels(config, case.network, indices)
-                submit(Block(indices, labels, images, features, hash_of, sums_of(images)))
+        fill(np.arange(number * count, (number + 1) * count), blocks, silent)
 
     return take
 
 
+def silent(count):
+    pass
+
+
 def contestants_of(case: Case, folder: Path, rounds: int, count: int) -> tuple[dict, Callable]:
     """{name: function(round)}, each a stage more than the one before, and score(), of what the last one wrote."""
-    mesh = case.mesh()
-    contestants = dict(zip(("bare", "engine"), on_devices(case, mesh, count // case.size(mesh))))
-    runs = {"runner": None} | ({"scored": case.frechet} if case.frechet else {})
-    for name, frechet in runs.items():
+    mesh = build_mesh(case.config)
+    contestants = dict(zip(("bare", "engine"), on_devices(case, mesh, count // size_of(case, mesh))))
+    for name in ("runner", "scored") if case.frechet else ("runner",):
         blocks = Blocks(folder / name, case.settings, case.network.shape, case.config.sample.keep)
-        contestants[name] = written(case, mesh, frechet, blocks, count)
+        one = case if name == "scored" else case._replace(frechet=None)
+        contestants[name] = written(one, mesh, blocks, count)
 
     def score():
         if case.frechet:
-            sample.score(blocks, [rounds * count], case.frechet, {}, folder)
+            sample.score_all(blocks, [rounds * count], case.frechet, folder)
 
     return contestants, score

@@ -12,7 +12,7 @@ from PIL import Image
 from experiments import blocks, report
 from experiments.blocks import Block, Blocks, read_images
 from experiments.build import ConfigError
-from experiments.sample import regroup
+from experiments.drawing import regroup
 from solvers import npz
 
 SHAPE, SETTINGS = (6, 5, 1), {"seed": 0, "nfe": 5, "grid": {"rho": 7.0, "times": (3, 1)}}

@@ -13,7 +13,7 @@ from test_blocks import content
 import main
 import models
 from configs import toy_gmm
-from experiments import blocks, metrics, runner, sample
+from experiments import blocks, drawing, metrics, runner
 from experiments.blocks import Blocks, read_images
 from experiments.build import ConfigError
 from experiments.build_model import Network, build_labels, build_model
@@ -169,7 +169,7 @@ def test_first_parts_score_as_runs_of_so_many(tmp_path, scoring):
     for count, row in zip((*scored, COUNT), rows):
         (alone,) = make(tmp_path / f"{count}", **scoring, **{"sample.count": count})
         assert row["frechet"] == pytest.approx(alone["frechet"], rel=1e-4) and row["frechet"] > 0
-    frechet = sample.build_frechet(small(**scoring))
+    frechet = drawing.build_frechet(small(**scoring))
     assert rows[-1]["frechet"] == pytest.approx(frechet(read_images(tmp_path / "all")), rel=1e-4)
     mean, covariance = metrics.moments(metrics.features(frechet.classifier, read_images(tmp_path / "all")))
     statistics = np.load(tmp_path / "all" / "statistics.npz")
@@ -244,7 +244,7 @@ def of_labels(classes, bad=lambda t, label: False, value=jnp.nan):
 @pytest.mark.parametrize("rule", ["all", "random", "none", "3"])
 def test_images_are_of_the_labels_beside_them(rule, tmp_path, monkeypatch):
     """Of the last evaluation x0 is what is left, but for the noise of sigma = 0.002."""
-    monkeypatch.setattr(sample, "build_model", of_labels(10))
+    monkeypatch.setattr(drawing, "build_model", of_labels(10))
     make(tmp_path, **{"model.labels": rule})
     found = list(Blocks(tmp_path, settings_in(tmp_path), IMAGE))
     labels = np.concatenate([block.labels for block in found])

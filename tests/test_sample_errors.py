@@ -16,7 +16,7 @@ from test_sample import COUNT, make, of_labels, small
 from test_stopped import left_over
 
 import main
-from experiments import processes, runner, sample
+from experiments import drawing, processes, runner
 from experiments.blocks import read_images
 from experiments.build import ConfigError, build_schedule
 from experiments.build_table import build_table
@@ -32,7 +32,7 @@ def test_samples_that_are_not_finite_are_named_and_the_others_kept(schedule, val
     def bad(t, label):
         return ((label == 21) & (t < third)) | ((label == 22) & (t < fifth))
 
-    monkeypatch.setattr(sample, "build_model", of_labels(COUNT, bad, value))
+    monkeypatch.setattr(drawing, "build_model", of_labels(COUNT, bad, value))
     lam = build_schedule(small(**options)).lam
     first, second = (f"after evaluation {n} of 5, at sigma / alpha = {np.exp(-lam(times[n - 1])):.4g}" for n in (3, 5))
     with pytest.raises(runner.NotFinite) as error:
@@ -40,7 +40,7 @@ def test_samples_that_are_not_finite_are_named_and_the_others_kept(schedule, val
     expected = f"2 samples of a batch of 8 are not finite: number 21 {first}; 22 {second}. "
     assert str(error.value).startswith(expected) and "raise nfe" in str(error.value)
     assert [path.name for path in tmp_path.glob("samples/*")] == ["000000-000015.npz"] and not left_over(tmp_path)
-    monkeypatch.setattr(sample, "build_model", of_labels(COUNT))
+    monkeypatch.setattr(drawing, "build_model", of_labels(COUNT))
     make(tmp_path, **options)
     assert len(read_images(tmp_path)) == COUNT
 
@@ -102,7 +102,7 @@ def test_memory_that_no_machine_has(tmp_path, monkeypatch):
 
         return lambda x, t: jax.lax.cond(t < 0, huge, jnp.ravel, x).reshape(x.shape)
 
-    monkeypatch.setattr(sample, "build_model", lambda config: of_labels(1)(config)._replace(make=model))
+    monkeypatch.setattr(drawing, "build_model", lambda config: of_labels(1)(config)._replace(make=model))
     with pytest.raises(runner.OutOfMemory, match="out of memory with batches of 8, and of 2: use model.dtype=bfloat16"):
         make(tmp_path)
 

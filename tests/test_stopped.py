@@ -16,7 +16,7 @@ from test_blocks import content
 from test_sample import COUNT, assert_same_images, make
 
 import main
-from experiments import sample
+from experiments import drawing
 from experiments.blocks import Blocks, read_images
 from experiments.build import ConfigError
 
@@ -50,14 +50,14 @@ def nothing():
 
 def slowly():
     """Fifty batches a second at most."""
-    original = sample.counted
+    original = drawing.counted
 
-    def counted(batches, bar):
-        for batch in original(batches, bar):
+    def counted(batches, on_batch):
+        for batch in original(batches, on_batch):
             time.sleep(0.02)
             yield batch
 
-    sample.counted = counted
+    drawing.counted = counted
 
 
 def wait_for(blocks: int, workdir, process):
@@ -139,19 +139,19 @@ def test_a_run_that_is_told_to_end_leaves_nothing_half_written(blocks, tmp_path)
 
 def told_while_collecting():
     """The signal comes while Python collects garbage, where it calls jax's function: what that raises is lost."""
-    original = sample.counted
+    original = drawing.counted
 
     def collecting(phase, info):
         gc.callbacks.remove(collecting)
         signal.raise_signal(signal.SIGTERM)
 
-    def counted(batches, bar):
+    def counted(batches, on_batch):
         gc.callbacks.append(collecting)
         gc.collect()
-        yield from original(batches, bar)
+        yield from original(batches, on_batch)
 
     slowly()
-    sample.counted, original = counted, sample.counted
+    drawing.counted, original = counted, drawing.counted
 
 
 @pytest.mark.xfail(strict=True)

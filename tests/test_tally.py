@@ -9,7 +9,7 @@ import pytest
 from experiments import blocks, metrics
 from experiments.blocks import Block
 from experiments.build import ConfigError
-from experiments.sample import network_hash
+from experiments.drawing import network_hash
 from experiments.tally import Tally, tallies
 from models import classifier
 

@@ -10,10 +10,12 @@ import pytest
 
 import main
 from configs import toy_gmm
-from experiments import blocks, metrics, sample, speed, throughput, throughput_parts
+from experiments import blocks, drawing, metrics, speed, throughput
 from experiments.build import ConfigError
 from experiments.compilation import cache_in, compilations
-from experiments.throughput_parts import build_case, contestants_of, on_devices, take_turns
+from experiments.drawing import build_case
+from experiments.sampler import build_mesh
+from experiments.throughput_parts import contestants_of, on_devices, take_turns
 from experiments.throughput_summary import PARTS, shares_of
 from models import classifier
 
@@ -48,7 +50,7 @@ def cache_settings():
 
 @pytest.mark.parametrize("scored", [False, True])
 def test_what_a_run_leaves(scored, frechet, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(throughput_parts, "build_frechet", lambda config: frechet if scored else None)
+    monkeypatch.setattr(drawing, "build_frechet", lambda config: frechet if scored else None)
     before = cache_settings()
     main.run_experiment(small(), tmp_path)
     assert cache_settings() == before
@@ -94,7 +96,7 @@ def test_the_contestants_write_what_sample_writes(frechet, tmp_path, monkeypatch
     for name in ("runner", "scored"):
         for number in range(ROUNDS):
             contestants[name](number)
-        monkeypatch.setattr(sample, "build_frechet", lambda config, name=name: frechet if name == "scored" else None)
+        monkeypatch.setattr(drawing, "build_frechet", lambda config, name=name: frechet if name == "scored" else None)
         main.run_experiment(small(experiment="sample", **{"sample.count": SEGMENT * ROUNDS}), tmp_path / name)
         timed, expected = read_all(tmp_path / "timed" / name), read_all(tmp_path / name)
         assert timed["settings"][0] == expected["settings"][0] and timed["network"] == expected["network"]
@@ -123,7 +125,7 @@ def test_bare_calls_the_network_once_per_evaluation(tmp_path, monkeypatch):
         return sampled, bare, config.speed.batch
 
     monkeypatch.setattr(speed, "contestants", contestants)
-    bare, engine = on_devices(case, case.mesh(), 3)
+    bare, engine = on_devices(case, build_mesh(case.config), 3)
     bare(0)
     assert calls["bare"][1:] == [case.table.t.tolist()] * 3 and case.rows == len(case.table.t) == 5
     monkeypatch.setattr(jax, "block_until_ready", lambda batch: calls["waited"].append((batch, len(calls["engine"]))))
