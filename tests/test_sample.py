@@ -152,6 +152,19 @@ def test_more_samples_and_other_blocks_later(tmp_path, drawn):
     assert_same_images(read_images(tmp_path), read_images(tmp_path / "at once"))
 
 
+def test_gaps_are_filled_with_blocks_of_neighbours(tmp_path, drawn):
+    """Two lost blocks of 4 in what would now be one of 16: samples of a file follow each other."""
+    make(tmp_path, **{"sample.block": 4, "sample.count": 16})
+    for name in ("000004-000007.npz", "000012-000015.npz"):
+        (tmp_path / "samples" / name).unlink()
+    make(tmp_path, **{"sample.count": 20})
+    assert drawn[1:] == [[*range(4, 8), *range(12, 20)]]
+    edges = ["000000-000003", "000004-000007", "000008-000011", "000012-000015", "000016-000019"]
+    assert sorted(path.stem for path in tmp_path.glob("samples/*")) == edges
+    make(tmp_path / "at once", **{"sample.count": 20})
+    assert_same_images(read_images(tmp_path), read_images(tmp_path / "at once"))
+
+
 def test_asking_again_draws_nothing(tmp_path, drawn):
     make(tmp_path)
     before = content(tmp_path)
