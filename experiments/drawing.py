@@ -19,7 +19,7 @@ from experiments.build_table import build_table, resolve
 from experiments.build_teleport import build_jumps
 from experiments.data import to_uint8
 from experiments.ems import find_ems, identity
-from experiments.processes import stop_if_told, together
+from experiments.processes import patiently, stop_if_told, together
 from experiments.sampler import make_generator
 from solvers import Table
 from solvers.ems_file import fingerprint
@@ -77,7 +77,7 @@ def make_fill(case: Case, mesh=None) -> Callable:
     def fill(indices, blocks, on_batch) -> float:
         next(generate(rows=0, indices=indices))  # no row runs: compiles
         begin, sizes = time.perf_counter(), sizes_of(indices, case.config.sample.block)
-        with behind(blocks and blocks.write) as submit:
+        with patiently(), behind(blocks and blocks.write) as submit:
             batches = counted(generate(rows=case.rows, indices=indices), on_batch)
             for number, (part, images, features) in enumerate(regroup(batches, sizes)):
                 with together():
@@ -123,8 +123,9 @@ def sizes_of(indices, block: int) -> list[int]:
 
 
 def counted(batches, on_batch) -> Iterator[tuple]:
-    """(indices, images, features) of batches, each announced."""
+    """(indices, images, features) of batches, each announced; between them the run may end."""
     for indices, found in batches:
+        stop_if_told()
         on_batch(len(indices))
         yield indices.astype(np.int64), *found
 

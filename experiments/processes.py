@@ -1,6 +1,7 @@
 """What several processes, and several runs, owe each other: one error for all, one user of a folder at a time."""
 
 import os
+import re
 import signal
 import sys
 from contextlib import contextmanager
@@ -13,7 +14,8 @@ from jax.experimental import multihost_utils
 
 from experiments.build import ConfigError
 
-STOPPED = "error: stopped by {}: the same command goes on from what is written"
+TEMPORARY = re.compile(r"\..+\.(\d+\.tmp\..+|\w{8}\.tmp)")  # names of report.replacing and solvers.npz
+_patient, _told = [], []  # of this process: whether signals wait, and which came
 
 
 def join(coordinator: str, processes: int, process: int) -> None:
@@ -72,16 +74,36 @@ def together():
             raise ValueError(f"process {number}: {text}")
 
 
-def stop_if_told(step: int) -> None:
-    """Ends all processes at the same step if one of several was told to end (SIGTERM, which jax then receives)."""
-    if jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step):
-        print(STOPPED.format("SIGTERM"), file=sys.stderr)
-        raise SystemExit(128 + signal.SIGTERM)
+@contextmanager
+def patiently():
+    """Within the block the first signal to end the run waits for `stop_if_told`: nothing is cut in the middle."""
+    _patient.append(True)
+    try:
+        yield
+    finally:
+        _patient.pop()
 
 
-def stop(number, frame):
+def stop(number, frame) -> None:
     """Handles a signal that ends a run: as an error would, with nothing half-written."""
-    print(STOPPED.format(signal.Signals(number).name), file=sys.stderr)
+    _told.append(number)
+    if not _patient or len(_told) > 1:
+        _end(number)
+
+
+def stop_if_told(step: int | None = None) -> None:
+    """Ends the run if it was told to. With a step, ends all of several processes at the same one, whichever was told:
+    once they have joined, jax receives SIGTERM in our place.
+    """
+    if _told:
+        _end(_told[0])
+    if step is not None and jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step):
+        _end(signal.SIGTERM)
+
+
+def _end(number):
+    name = signal.Signals(number).name
+    print(f"error: stopped by {name}: the same command goes on from what is written", file=sys.stderr)
     raise SystemExit(128 + number)
 
 
@@ -89,7 +111,7 @@ def stop(number, frame):
 def sole_user(workdir: Path):
     """The folder, made if need be, is this run's alone while the block runs; ConfigError where it cannot be.
 
-    The lock goes with the process, however that ends. Hidden temporary files of runs that were killed are removed.
+    The lock goes with the process, however that ends. Temporary files of a run that was killed are removed.
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -102,8 +124,14 @@ def sole_user(workdir: Path):
     except OSError as error:
         raise ConfigError(f"cannot write in {workdir} ({error.strerror}): give another --workdir") from error
     try:
-        for left in workdir.rglob(".*.tmp*"):
-            left.unlink(missing_ok=True)
+        _remove_leftovers(workdir)
         yield
     finally:
         lock.release()
+
+
+def _remove_leftovers(workdir):
+    for folder, below, names in os.walk(workdir):
+        below[:] = [name for name in below if not Path(folder, name, ".lock").exists()]  # workdirs of their own
+        for name in filter(TEMPORARY.fullmatch, names):
+            Path(folder, name).unlink(missing_ok=True)

@@ -16,6 +16,8 @@ from experiments.bases import turned
 from experiments.mesh import place, rounded, stream
 from solvers import Table, advance, pad
 
+OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory")  # as accelerators and CPUs say it
+
 
 class NotFinite(FloatingPointError):
     """Samples are NaN or infinite."""
@@ -140,7 +142,7 @@ def generate(
             yield arrays[0][part], found
         return
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
-        if "RESOURCE_EXHAUSTED" not in str(error) and not isinstance(error, MemoryError):
+        if not isinstance(error, MemoryError) and not any(word in str(error) for word in OUT_OF_MEMORY):
             raise
     raise OutOfMemory(_what_fits(partial(work, rows=1), arrays, size, mesh))
 

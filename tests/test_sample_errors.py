@@ -92,7 +92,6 @@ def test_out_of_memory_in_the_middle_keeps_what_is_done(tmp_path, monkeypatch):
     make(tmp_path, **{"sample.batch": 4})
 
 
-@pytest.mark.xfail(strict=True)
 def test_memory_that_no_machine_has(tmp_path, monkeypatch):
     """A program with 2^47 bytes of temporaries a sample, in a branch that never runs: the allocation itself fails."""
 
@@ -194,7 +193,6 @@ def test_another_network_costs_this_one_at_most_statistics_that_are_made_again(t
     assert {name for name, found in before.items() if found != content(tmp_path)[name]} <= {"results.json"}
 
 
-@pytest.mark.xfail(strict=True)
 def test_hidden_files_that_are_not_its_own_are_left(tmp_path):
     """In a run's folder, leftovers of a killed run go; below it may be other runs, and above all other folders."""
     (tmp_path / "below").mkdir()

@@ -154,7 +154,6 @@ def told_while_collecting():
     drawing.counted, original = counted, drawing.counted
 
 
-@pytest.mark.xfail(strict=True)
 def test_a_signal_in_the_garbage_collection_ends_the_run_too(tmp_path):
     process, log = begin(tmp_path / "run", told_while_collecting, **{"sample.count": 400})
     code, text = finish(process, log)
