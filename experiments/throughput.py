@@ -21,7 +21,6 @@ differently. Writes results.json, results.csv and throughput.png.
 
 import os
 import tempfile
-import time
 from pathlib import Path
 
 import jax
@@ -115,9 +114,7 @@ def compare(case, workdir, segments, progress) -> tuple[list[dict], list[dict]]:
     with tempfile.TemporaryDirectory(prefix=".throughput-", dir=workdir) as folder:
         contestants, score = parts.contestants_of(case, Path(folder), segments, count)
         seconds = parts.take_turns(contestants, segments, progress)
-        begin = time.perf_counter()
-        score()
-        scoring = time.perf_counter() - begin
+        scoring = parts.timed(score)
     if "scored" in seconds:
         seconds["scored"] += scoring / segments
     rows = []

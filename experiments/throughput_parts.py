@@ -27,7 +27,7 @@ def size_of(case: Case, mesh) -> int:
 
 
 def take_turns(contestants: Mapping, rounds: int, progress) -> dict:
-    """Seconds [rounds] of each of {name: function of the round}. What drifts favours nobody.
+    """Seconds [rounds] of each of {name: function of the round, which returns its seconds}. Drift favours nobody.
 
     Every name comes first, second, ... equally often (in 2 len(contestants) rounds), after and before every neighbour.
     """
@@ -35,27 +35,32 @@ def take_turns(contestants: Mapping, rounds: int, progress) -> dict:
     for number in range(rounds):
         first = number // 2 % len(names)
         for name in (names[first:] + names[:first])[:: -1 if number % 2 else 1]:
-            begin = time.perf_counter()
-            contestants[name](number)
-            seconds[name][number] = time.perf_counter() - begin
+            seconds[name][number] = contestants[name](number)
             progress()
     return seconds
 
 
+def timed(work: Callable, number=None) -> float:
+    """Seconds of work(), in any round."""
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
 def drawing(case: Case, mesh, count: int) -> Callable:
-    """draw(round): waits until samples 0 to count - 1 are drawn and read. Is compiled."""
+    """draw(round): seconds until samples 0 to count - 1 are drawn and read. Is compiled."""
     generate = partial(make_batches(case._replace(frechet=None), mesh), indices=np.arange(count))
     next(generate(rows=0))  # no row runs: compiles
 
-    def draw(number):
+    def draw():
         for _ in generate(rows=case.rows):
             pass
 
-    return draw
+    return partial(timed, draw)
 
 
 def on_devices(case: Case, mesh, batches: int) -> tuple[Callable, Callable]:
-    """bare(round), engine(round): `batches` batches on the devices alone. Both are compiled.
+    """bare(round), engine(round): seconds of `batches` batches on the devices alone. Both are compiled.
 
     bare: calls of the network, each on the output of the one before. engine: `draw`, with its noise and jump.
     """
@@ -63,12 +68,11 @@ def on_devices(case: Case, mesh, batches: int) -> tuple[Callable, Callable]:
     sampled, calls, _ = speed.contestants(case.config, case.network, mesh)
     times = np.asarray(case.table.t)[: case.rows]
     jax.block_until_ready((sampled(table, jump), calls(times[:1])))
-    return partial(one_ahead, partial(calls, times), batches), partial(
-        one_ahead, partial(sampled, table, jump), batches
-    )
+    works = partial(calls, times), partial(sampled, table, jump)
+    return tuple(partial(timed, partial(one_ahead, work, batches)) for work in works)
 
 
-def one_ahead(work: Callable, batches: int, number) -> None:
+def one_ahead(work: Callable, batches: int) -> None:
     """Gives the devices their next batch before it waits for the last, as mesh.stream does: they are never idle.
 
     Further ahead, the memory of all batches is allocated at once, which made bare calls 5 to 10 % slower on a CPU.
@@ -81,12 +85,12 @@ def one_ahead(work: Callable, batches: int, number) -> None:
 
 
 def written(case: Case, mesh, blocks: Blocks, count: int) -> Callable:
-    """take(round): what `sample` does with the next `count` samples, in blocks on the disk at the end. Is compiled."""
+    """take(round): seconds of `sample` for the next `count` samples, with all on the disk at the end. Is compiled."""
     fill = make_fill(case, mesh)
     fill(np.arange(count), None, silent)  # nothing is written
 
     def take(number):
-        fill(np.arange(number * count, (number + 1) * count), blocks, silent)
+        return fill(np.arange(number * count, (number + 1) * count), blocks, silent)
 
     return take
 
