@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
+from experiments import png
 from experiments.build import ConfigError
 from experiments.data import checksum
-from experiments.report import replacing
 from solvers import npz
 
 KEPT = ("npz", "png", "none")
@@ -149,7 +148,7 @@ class Blocks:
         about = {"settings": of, "keep": self.keep, "checksum": _checksum(block, of)}
         if self.keep == "png":
             for index, image in zip(block.indices, block.images, strict=True):
-                write_png(picture(self.folder.parent, index), image)
+                png.write(png.path_of(self.folder.parent, index), image)
             block = block._replace(images=block.images[:0])
         npz.write(path, block._asdict() | about)
         self.found[path] = block.indices
@@ -165,7 +164,7 @@ def read(path) -> tuple[Block, dict, str]:
     arrays = npz.read(path, (*Block._fields, "settings", "keep", "checksum"))
     block, of, keep = Block(*(arrays[name] for name in Block._fields)), str(arrays["settings"]), str(arrays["keep"])
     if keep == "png":
-        images = [read_png(picture(Path(path).parent.parent, index)) for index in block.indices]
+        images = [png.read(png.path_of(Path(path).parent.parent, index)) for index in block.indices]
         if len(sizes := {image.shape for image in images}) != 1:
             raise ValueError(f"{path} has PNG files of several sizes, {sizes}")
         block = block._replace(images=np.stack(images))
@@ -210,28 +209,3 @@ def differences(there: dict, here: dict) -> str:
         for key in sorted(there.keys() | here.keys())
         if there.get(key) != here.get(key)
     )
-
-
-def picture(workdir, index: int) -> Path:
-    """The PNG file of a sample: a folder per thousand."""
-    return Path(workdir) / "images" / f"{index // 1000 * 1000:06d}" / f"{index:06d}.png"
-
-
-def write_png(path, image) -> None:
-    """uint8 [H, W, C] of 1 or 3 channels. An OSError (a full disk, say) names the file and leaves nothing of it."""
-    try:
-        with replacing(path) as temporary:
-            Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(temporary)
-    except OSError as error:
-        cause = f"{error.strerror or error}: nothing was written, make room or choose another place"
-        raise OSError(error.errno, cause, str(path)) from error
-
-
-def read_png(path) -> np.ndarray:
-    """uint8 [H, W, C]; ValueError for a file that is not there, or is no whole PNG."""
-    try:
-        with Image.open(path, formats=["PNG"]) as image:
-            pixels = np.asarray(image)
-    except Exception as error:  # damaged bytes raise whatever the decoder stumbles over
-        raise ValueError(f"{path} is missing or damaged ({re.sub(r'[ ]+', ' ', str(error))})") from error
-    return pixels[..., None] if pixels.ndim == 2 else pixels

@@ -5,6 +5,7 @@ import re
 import signal
 import sys
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import filelock
@@ -76,12 +77,13 @@ def together():
 
 @contextmanager
 def patiently():
-    """Within the block the first signal to end the run waits for `stop_if_told`: nothing is cut in the middle."""
+    """Within the block the first signal to end the run waits for `stop_if_told`, or for the block's end."""
     _patient.append(True)
     try:
         yield
     finally:
         _patient.pop()
+    stop_if_told()
 
 
 def stop(number, frame) -> None:
@@ -104,7 +106,18 @@ def stop_if_told(step: int | None = None) -> None:
 def _end(number):
     name = signal.Signals(number).name
     print(f"error: stopped by {name}: the same command goes on from what is written", file=sys.stderr)
+    sys.unraisablehook = partial(_once_more, number)
     raise SystemExit(128 + number)
+
+
+def _once_more(number, lost):
+    """Python drops what is raised in callbacks, as of its garbage collector, where jax has one: again in a moment."""
+
+    def leave(*_):
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGALRM, leave)
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
 
 
 @contextmanager

@@ -38,7 +38,7 @@ def run(config, workdir) -> list[dict]:
     missing = np.flatnonzero(multihost_utils.broadcast_one_to_all(missing))
     seconds = draw_missing(case, missing, blocks)
     row = {"solver": case.solver, "nfe": case.rows, "teleport": case.start, "seconds": seconds}
-    row["images_per_second"] = len(missing) / seconds if len(missing) else None
+    row["images_per_second"] = seconds and len(missing) / seconds
     rows = []
     with together():
         if first:
@@ -57,10 +57,10 @@ def build_counts(config) -> list[int]:
     return sorted(counts)
 
 
-def draw_missing(case, missing, blocks) -> float:
-    """Draws samples `missing` into `blocks`, which only the first process has; the seconds without compilation."""
+def draw_missing(case, missing, blocks) -> float | None:
+    """Draws samples `missing` into `blocks`, which only the first process has; seconds without compilation."""
     if not len(missing):
-        return 0.0
+        return None
     count, fill = case.config.sample.count, make_fill(case)
     shown = {"desc": "sample", "unit": "image", "disable": None if blocks else True}
     with tqdm(total=count, initial=count - len(missing), **shown) as bar:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from test_blocks import IMAGES, MIDDLE, SETTINGS, SHAPE, assert_same, content, fill, make_block
 
-from experiments import blocks, report
+from experiments import blocks, png, report
 from experiments.blocks import Block, Blocks, read_images
 from solvers import npz
 
@@ -113,7 +113,7 @@ def test_no_single_damage_is_overlooked(keep, tmp_path):
     """A bit of a byte flipped, bytes cut off, wherever: an error, or, in bytes that say nothing, the same block."""
     fill(tmp_path, keep, edges=(0, 2))
     path = tmp_path / "samples" / "000000-000001.npz"
-    victim = path if keep == "npz" else blocks.picture(tmp_path, 1)
+    victim = path if keep == "npz" else png.path_of(tmp_path, 1)
     whole, found = victim.read_bytes(), []
     places = range(0, len(whole), 3 if keep == "npz" else 1)
     for place in places:
@@ -147,7 +147,7 @@ def saved(mode):
 
 
 def another_pixel(path):
-    blocks.write_png(path, blocks.read_png(path) ^ np.eye(6, 5, dtype=np.uint8)[..., None])
+    png.write(path, png.read(path) ^ np.eye(6, 5, dtype=np.uint8)[..., None])
 
 
 def bomb(path):
@@ -178,7 +178,7 @@ PNG_DAMAGES += [saved(mode) for mode in ("RGB", "LA", "1")]
 @pytest.mark.parametrize("damage", PNG_DAMAGES, ids=lambda damage: damage.__name__)
 def test_a_png_that_is_missing_or_damaged_is_drawn_again(damage, tmp_path, capsys):
     fill(tmp_path, "png")
-    damage(blocks.picture(tmp_path, 11))
+    damage(png.path_of(tmp_path, 11))
     there = Blocks(tmp_path, SETTINGS, SHAPE, "png")
     (line,) = capsys.readouterr().out.splitlines()
     assert "000011.png is missing or damaged" in line or f"{MIDDLE} has" in line, line

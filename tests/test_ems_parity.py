@@ -113,7 +113,7 @@ def small(directory, monkeypatch):
 
 def test_right_statistics_pass(small, tmp_path, capsys):
     main.run_experiment(small, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "results.csv", "results.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", "config.json", "results.csv", "results.json"}
     found = json.loads((tmp_path / "results.json").read_text())
     assert len(found["statistics"]) == 3 * ems_parity.NODES
     assert {row["node"] for row in found["statistics"]} >= {0, LEVELS - 1}

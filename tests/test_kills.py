@@ -13,7 +13,7 @@ import pytest
 from test_sample import make, make_scoring, small
 from test_stopped import begin, finish, left_over, nothing, wait_for
 
-from experiments import blocks, metrics
+from experiments import blocks, metrics, png
 from experiments.build import build_frechet
 
 COUNT, BLOCK, SHAPE, LIVES = 2000, 20, (8, 8, 1), 24  # 20 of them reach their work
@@ -85,7 +85,7 @@ def test_images_are_those_of_the_undisturbed_run(runs):
     assert (np.abs(images.astype(int) - expected) > 1).mean() <= 1e-4
     assert (images != expected).mean() <= 1e-3
     for picture in (runs[0] / "images").rglob("*.png"):
-        np.testing.assert_array_equal(blocks.read_png(picture), images[int(picture.stem)])
+        np.testing.assert_array_equal(png.read(picture), images[int(picture.stem)])
 
 
 def test_statistics_are_those_of_the_images(runs):

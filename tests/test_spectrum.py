@@ -195,7 +195,8 @@ def small():
 def test_the_experiment_leaves_its_files(small, schedule, tmp_path, capsys):
     small.schedule.name = schedule
     main.run_experiment(small, tmp_path)
-    assert {p.name for p in tmp_path.iterdir()} == {"config.json", "results.csv", "results.json", "spectrum.png"}
+    names = {".lock", "config.json", "results.csv", "results.json", "spectrum.png"}
+    assert {p.name for p in tmp_path.iterdir()} == names
     assert np.ptp(image.imread(tmp_path / "spectrum.png")[..., :3]) > 0.5
     found = json.loads((tmp_path / "results.json").read_text())
     labels = [label for label, _ in small.benchmark.solvers]

@@ -160,7 +160,7 @@ def told_while_collecting(module: str, name: str):
 
 @pytest.mark.parametrize(
     "module, name",
-    [pytest.param(main, "set_up_jax", marks=pytest.mark.xfail(strict=True)), (drawing, "sums_of")],
+    [(main, "set_up_jax"), (drawing, "sums_of")],
 )
 def test_a_signal_in_the_garbage_collection_ends_the_run_too(module, name, tmp_path):
     prepare = partial(told_while_collecting, module.__name__, name)
