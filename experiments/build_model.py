@@ -14,7 +14,7 @@ from experiments.bases import turn
 from experiments.build import ConfigError, build_schedule, choose, config_errors, find
 from experiments.data import SHAPES
 
-TELEPORTING = ("benchmark", "sample", "speed")  # the experiments that take teleport.sigma
+TELEPORTING = ("benchmark", "sample", "speed", "throughput")  # the experiments that take teleport.sigma
 
 
 class Network(NamedTuple):
