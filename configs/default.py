@@ -209,9 +209,7 @@ def get_config() -> ConfigDict:
     c.score_analysis.mixture_ranks = (8, 32, 128)  # lower ranks, for all of them
     c.score_analysis.share = 0.99  # the smallest noise level is sought from which on a score explains this
 
-    c.distributed = (
-        ConfigDict()
-    )  # one run on several machines, of `ems` or `sample`: the same command but for `process`
+    c.distributed = ConfigDict()  # one run on several machines, of `ems` or `sample`: one command but for `process`
     c.distributed.coordinator = ""  # host:port, where process 0 listens; empty: one process; auto: as the environment
     # says, JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID, or Slurm, MPI, Kubernetes, a TPU pod
     c.distributed.processes = 1

@@ -91,17 +91,13 @@ def outputs(function, arguments, points: Points, *, labels=0, batch=64, progress
     count, mesh = len(points.images), make_mesh()
     arguments = place(mesh, jax.tree.map(_single, arguments))
     labels = np.broadcast_to(np.asarray(labels, np.int32), count)
-    levels = [np.float32(level) for level in zip(points.alpha, points.sigma, points.t, strict=True)]
-
-    def work(*split):
-        return [_denoise(function, arguments, level, points.seed, *split) for level in levels]
-
-    found = np.empty((len(levels), *points.images.shape), np.float32)
     split = points.images, np.arange(count, dtype=np.int32), labels
-    for part, denoised in stream(work, split, batch=batch, mesh=mesh):
-        for row, got in zip(found, denoised, strict=True):
-            row[part] = got
-            progress(len(got))
+    found = np.empty((len(points.sigmas), *points.images.shape), np.float32)
+    for row, level in zip(found, zip(points.alpha, points.sigma, points.t, strict=True)):
+        work = partial(_denoise, function, arguments, np.float32(level), points.seed)
+        for part, denoised in stream(work, split, batch=batch, mesh=mesh):
+            row[part] = denoised
+            progress(len(denoised))
     return found
 
 
