@@ -158,10 +158,7 @@ def told_while_collecting(module: str, name: str):
     setattr(module, name, told)
 
 
-@pytest.mark.parametrize(
-    "module, name",
-    [(main, "set_up_jax"), (drawing, "sums_of")],
-)
+@pytest.mark.parametrize("module, name", [(main, "set_up_jax"), (drawing, "sums_of")])
 def test_a_signal_in_the_garbage_collection_ends_the_run_too(module, name, tmp_path):
     prepare = partial(told_while_collecting, module.__name__, name)
     code, text = finish(*begin(tmp_path / "run", prepare, **{"sample.count": 400}))
