@@ -7,15 +7,12 @@ downloaded is compared with SHA-256 checksums of the decompressed content (packa
 import gzip
 import hashlib
 import os
-import urllib.error
-import urllib.request
 import zlib
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from experiments import report
+from experiments import fetch
 
 SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
@@ -88,24 +85,14 @@ def cache_folder() -> Path:
 
 def download(name: str, folder, url: str = URL, sha256: str | None = None, progress: bool = True) -> Path:
     """Fetch `url/name.gz` into the folder; ValueError if its content differs from the checksum (nothing is kept)."""
-    path, sha256 = Path(folder) / f"{name}.gz", sha256 or SHA256[name]
     source = f"{url.rstrip('/')}/{name}.gz"
-    try:
-        with report.replacing(path) as temporary:
-            with open(temporary, "wb") as file, urllib.request.urlopen(source, timeout=60) as reply:
-                total = int(reply.headers.get("Content-Length", 0)) or None
-                bar = tqdm(total=total, unit="B", unit_scale=True, desc=name, disable=None if progress else True)
-                while block := reply.read(1 << 16):
-                    file.write(block)
-                    bar.update(len(block))
-                bar.close()
-            verify(temporary, sha256, source)
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        raise OSError(
-            f"cannot download {source} ({error}): fetch the four files by hand and give their folder with "
-            "--config.data.path="
-        ) from error
-    return path
+    return fetch.fetch(
+        source,
+        folder,
+        progress=progress,
+        remedy="fetch the four files by hand and give their folder with --config.data.path=",
+        check=lambda path: verify(path, sha256 or SHA256[name], source),
+    )
 
 
 def verify(path, sha256: str, source: str) -> None:
