@@ -14,7 +14,8 @@ def get_config() -> ConfigDict:
     c.nfe = (5, 6, 8, 10)  # network evaluations; `sample` and `speed` take the largest
 
     c.solver = ConfigDict()  # one solver, for `sample`
-    c.solver.name = "auto"  # auto: what measured best for this nfe (solvers/recipes.py), or a solver's name
+    c.solver.name = "auto"  # auto: what measured best for this nfe (solvers/recipes.py), a solver's name, or a label
+    # of `benchmark.solvers`, whose options are taken then
     c.solver.order = placeholder(int)
     c.solver.variant = placeholder(str)  # which of the published forms: the builders' docstrings have their meaning
     c.solver.form = placeholder(str)  # unipc: x0 | eps, what the multistep formula extrapolates
@@ -42,6 +43,11 @@ def get_config() -> ConfigDict:
     c.benchmark.reference_nfe = 100  # evaluations of the fine reference solution (UniPC of order 3, uniform in lam)
     c.benchmark.shown = 10  # images per row of grid.png
 
+    c.published = ConfigDict()  # numbers of a paper, shown in a column of their own beside those measured
+    c.published.source = ""  # whose, and of how many samples
+    c.published.metric = ""
+    c.published.rows = ()  # (label of benchmark.solvers, {nfe: number})
+
     c.grid = ConfigDict()
     c.grid.name = "lam_uniform"  # lam_uniform | t_uniform | t_quadratic | karras | given
     c.grid.t_start = placeholder(float)
@@ -59,7 +65,11 @@ def get_config() -> ConfigDict:
 
     c.model = ConfigDict()
     c.model.name = "unet"  # unet | mixture
-    c.model.checkpoint = ""  # a parameter file (.npz), or the folder of a training run
+    c.model.checkpoint = ""  # a parameter file (.npz), the folder of a training run, or a publisher's checkpoint
+    c.model.address = ""  # where the publisher has it, if `checkpoint` is empty: downloaded once, into the cache
+    c.model.file = ""  # its name in the cache; empty: the end of the address
+    c.model.sha256 = ""  # the publisher's, if there is one; else the file's own is recorded at its first use
+    c.model.release = ""  # what a publisher's file is (models/convert/releases.py); empty: of EDM's form
     c.model.dtype = "float32"  # float32 | bfloat16
     c.model.channels = 48
     c.model.multipliers = (1, 2)
@@ -75,7 +85,12 @@ def get_config() -> ConfigDict:
     c.mixture.seed = 0
 
     c.guidance = ConfigDict()
-    c.guidance.scale = 1.0  # 1: no guidance. A guided evaluation is one call for the pair, counted once
+    c.guidance.scale = 1.0  # 1: no guidance, 0 with a classifier. A guided evaluation is counted once
+    c.guidance.checkpoint = ""  # of a noisy classifier, which guides then; this and the next four: as in `model`
+    c.guidance.address = ""
+    c.guidance.file = ""
+    c.guidance.sha256 = ""
+    c.guidance.release = ""
 
     c.ems = ConfigDict()
     c.ems.path = ""
@@ -88,7 +103,8 @@ def get_config() -> ConfigDict:
     c.ems.probes = 1  # random probes per point for the diagonal of the Jacobian; 0: the exact diagonal
     c.ems.derivative = "differences"  # of l in lam: differences | path, exact at twice the cost
     c.ems.error = 0.01  # standard error of l, s, b that the number of points is reported for
-    c.ems.window = placeholder(int)  # this and the next six: solvers.ems.Recipe, what becomes of the moments
+    c.ems.l = placeholder(float)  # this and the next seven: solvers.ems.Recipe, what becomes of the moments
+    c.ems.window = placeholder(int)
     c.ems.ridge = placeholder(float)
     c.ems.round_off = placeholder(float)
     c.ems.negligible = placeholder(float)

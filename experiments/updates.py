@@ -83,6 +83,8 @@ def make_update(
         )
         return sigma[0], jax.random.bernoulli(dropout, label_dropout), noise
 
+    condition = precondition.edm(sigma_data)
+
     def share(params, step, images, labels):
         index = jax.lax.axis_index("batch") * len(images) + jnp.arange(len(images))
         sigma, dropped, keys = jax.vmap(draw, (None, 0))(step, index)
@@ -90,7 +92,7 @@ def make_update(
         z = jax.vmap(lambda key: jax.random.normal(key, images.shape[1:]))(keys)
 
         def loss(params):
-            denoiser = precondition.denoise(lambda *args: module.apply({"params": params}, *args), sigma_data)
+            denoiser = precondition.denoise(lambda *args: module.apply({"params": params}, *args), condition)
             return precondition.loss(denoiser, data.to_float(images), labels, sigma, z, sigma_data).mean()
 
         flat, unravel = ravel_pytree(jax.value_and_grad(loss)(params))

@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 
 from models.check import check_model
+from models.adm import ADM, ADMClassifier
 from models.checkpoint import load_params, save_params
-from models.precondition import denoise
+from models.precondition import PRECONDITIONINGS, Preconditioning, denoise
+from models.song import SongUNet
 from models.unet import UNet
 from models.wrappers import (
     TIME_UNITS,
@@ -20,12 +22,16 @@ from models.wrappers import (
     time_units,
 )
 
-NETWORKS = {"unet": UNet}
+NETWORKS = {"unet": UNet, "song": SongUNet, "adm": ADM, "adm_classifier": ADMClassifier}
 DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}  # None: the precision of the parameters
 
 __all__ = [
+    "ADM",
     "NETWORKS",
+    "PRECONDITIONINGS",
     "TIME_UNITS",
+    "ADMClassifier",
+    "SongUNet",
     "UNet",
     "as_prediction",
     "bind",
@@ -41,6 +47,7 @@ __all__ = [
     "load",
     "load_params",
     "mean_only",
+    "preconditioning",
     "save_params",
     "static_threshold",
     "time_units",
@@ -76,5 +83,14 @@ def load(path, dtype: str = "float32"):
 
 def denoisers(meta: dict, dtype: str = "float32"):
     """The `make_denoiser(params)` of the network that the notes of a parameter file describe."""
-    module = build(meta["network"], dtype)
-    return lambda params: denoise(lambda *args: module.apply({"params": params}, *args), meta["sigma_data"])
+    module, condition = build(meta["network"], dtype), preconditioning(meta)
+    return lambda params: denoise(lambda *args: module.apply({"params": params}, *args), condition)
+
+
+def preconditioning(meta: dict) -> Preconditioning:
+    """The one that the notes of a parameter file name; EDM's for a network trained here."""
+    options = dict(meta.get("precondition") or {"name": "edm", "sigma_data": meta["sigma_data"]})
+    name = options.pop("name", None)
+    if name not in PRECONDITIONINGS:
+        raise ValueError(f"unknown preconditioning {name!r}: known are {', '.join(PRECONDITIONINGS)}")
+    return PRECONDITIONINGS[name](**options)

@@ -14,9 +14,10 @@ ones make the denoiser wiggle in sigma, which spoils derivatives in the noise le
 from collections.abc import Sequence
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
+
+from models.layers import GroupNorm, attend
 
 GROUP = 8  # channels per group of a GroupNorm
 LOW, HIGH, COUNT = 0.25, 8.0, 16  # angular frequencies of the noise embedding: geometric from LOW to HIGH
@@ -42,29 +43,8 @@ def noise_features(c_noise):
     return jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1)
 
 
-class GroupNorm(nn.Module):
-    """Group normalisation with statistics in float32 or better, followed by an optional affine map per sample.
-
-    The statistics, the learned affine map and `(scale, shift)` [B, C] are merged into one multiply-add per
-    element: the pass over the feature map is what costs, not the arithmetic.
-    """
-
-    @nn.compact
-    def __call__(self, x, scale=None, shift=None):
-        b, h, w, c = x.shape
-        wide = jnp.promote_types(x.dtype, jnp.float32)
-        gamma = self.param("scale", nn.initializers.ones, (c,))
-        beta = self.param("bias", nn.initializers.zeros, (c,))
-        y = x.astype(wide)
-        per_group = lambda total: jnp.repeat(total.reshape(b, c // GROUP, GROUP).mean(-1), GROUP, axis=-1)  # noqa: E731
-        mean = per_group(y.mean((1, 2)))
-        variance = per_group(jnp.square(y).mean((1, 2))) - jnp.square(mean)
-        gain = jax.lax.rsqrt(jnp.maximum(variance, 0.0) + 1e-5) * gamma
-        offset = beta - mean * gain
-        if scale is not None:
-            scale, shift = 1 + scale.astype(wide), shift.astype(wide)
-            gain, offset = gain * scale, offset * scale + shift
-        return (y * gain[:, None, None] + offset[:, None, None]).astype(x.dtype)
+def group_norm(x, name: str) -> GroupNorm:
+    return GroupNorm(x.shape[-1] // GROUP, name=name)
 
 
 class Attention(nn.Module):
@@ -75,11 +55,9 @@ class Attention(nn.Module):
     @nn.compact
     def __call__(self, x):
         b, h, w, c = x.shape
-        y = GroupNorm(name="norm")(x).reshape(b, h * w, c)
-        q, k, v = jnp.split(nn.Dense(3 * c, dtype=self.dtype, name="qkv")(y), 3, axis=-1)
-        logits = jnp.einsum("bqc,bkc->bqk", q, k) * c**-0.5
-        weights = jax.nn.softmax(logits.astype(jnp.promote_types(x.dtype, jnp.float32)), axis=-1).astype(x.dtype)
-        y = jnp.einsum("bqk,bkc->bqc", weights, v).reshape(b, h, w, c)
+        y = group_norm(x, "norm")(x).reshape(b, h * w, c)
+        q, k, v = jnp.split(nn.Dense(3 * c, dtype=self.dtype, name="qkv")(y)[:, :, None], 3, axis=-1)
+        y = attend(q, k, v).reshape(x.shape)
         return x + nn.Dense(c, dtype=self.dtype, kernel_init=nn.initializers.zeros, name="out")(y)
 
 
@@ -92,10 +70,10 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x, embedding):
-        y = nn.silu(GroupNorm(name="norm0")(x))
+        y = nn.silu(group_norm(x, "norm0")(x))
         y = nn.Conv(self.channels, (3, 3), dtype=self.dtype, name="conv0")(y)
         scale, shift = jnp.split(nn.Dense(2 * self.channels, dtype=self.dtype, name="affine")(embedding), 2, axis=-1)
-        y = nn.silu(GroupNorm(name="norm1")(y, scale, shift))
+        y = nn.silu(group_norm(y, "norm1")(y, scale, shift))
         y = nn.Conv(self.channels, (3, 3), dtype=self.dtype, kernel_init=nn.initializers.zeros, name="conv1")(y)
         if x.shape[-1] != self.channels:
             x = nn.Dense(self.channels, dtype=self.dtype, name="skip")(x)
@@ -157,6 +135,6 @@ class UNet(nn.Module):
                 x = block(width, f"up{level}_{i}", False)(jnp.concatenate([x, skips.pop()], axis=-1), embedding)
             if level:
                 x = depth_to_space(dense(4 * widths[level - 1], f"up{level}")(x), 2)
-        x = nn.silu(GroupNorm(name="norm")(x))  # (5)
+        x = nn.silu(group_norm(x, "norm")(x))  # (5)
         x = nn.Conv(self.patch**2 * out, (3, 3), dtype=self.dtype, kernel_init=nn.initializers.zeros, name="head")(x)
         return depth_to_space(x, self.patch)

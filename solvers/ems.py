@@ -88,12 +88,14 @@ class Raw(NamedTuple):
     error_l: np.ndarray
 
 
-def raw(moments: Moments, lam, path=False, window=1) -> Raw:
-    """Equation (1). l' is the derivative along the path of the points (`path`, if they were gathered with it), or
+def raw(moments: Moments, lam, path=False, window=1, l=None) -> Raw:
+    """Equation (1), with `l` for the estimated l if it is given. l' is the derivative along the path of the points (`path`, if they were gathered with it), or
     differences of l, central and of second order also at the ends, averaged over `window` nodes (the published: 11).
     """
     count = moments.count.reshape((-1,) + (1,) * (moments.sums.ndim - 2))
     m = dict(zip(NAMES, np.moveaxis(moments.sums, 1, 0) / count, strict=True))
+    if l is not None:
+        m |= {name: np.full_like(m["q"], value) for name, value in {"q": 1 - l, "qq": (1 - l) ** 2, "dq": 0}.items()}
     u, y, dy, l = m["u"], m["y"], m["dy"], 1 - m["q"]
     dl = -m["dq"] if path else smooth(np.gradient(l, lam, axis=0, edge_order=2), window)
     var_u, cov_uy, var_y = m["uu"] - u * u, m["uy"] - u * y, m["yy"] - y * y
@@ -120,6 +122,7 @@ def smooth(values, window):
 class Recipe(NamedTuple):
     """What becomes of the moments; the defaults are what measured best (README, "Which statistics").
 
+    l          this number for l, in place of the estimate (1: f is minus the predicted x0; published for ImageNet-256)
     window     nodes that l' is averaged over where it comes from differences of l (the published script: 11)
     ridge      added to Var f, in units of its mean over coordinates: quiets coordinates that hardly vary
     round_off  added to Var f, in units of the variance of its terms: below that f is constant as far as float32 can
@@ -131,6 +134,7 @@ class Recipe(NamedTuple):
     r2         s is multiplied by this power of the share of Var f' that it explains
     """
 
+    l: float | None = None
     window: int = 1
     ridge: float = 1e-3
     round_off: float = 1e-12
@@ -150,7 +154,7 @@ def statistics(moments: Moments, lam, path=False, recipe=DEFAULT) -> EMS:
     path: l' is the derivative along the path of the points, which must have been gathered with it.
     """
     lam = np.asarray(lam, np.float64)
-    r = raw(moments, lam, path, recipe.window)
+    r = raw(moments, lam, path, recipe.window, recipe.l)
     floor = recipe.round_off * r.scale + recipe.ridge * _mean(r.variance) + np.finfo(np.float64).tiny
     variance = np.maximum(r.variance, 0) + floor
     s = r.covariance / variance

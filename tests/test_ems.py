@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from solvers.ems import estimate
+from solvers.ems import PLAIN, estimate, statistics
+from solvers.moments import NAMES, Moments
 from solvers.prediction import PREDICTIONS
 from solvers.schedule import EDM, VP, Flow, VPCosine
 
@@ -124,3 +125,16 @@ def test_progress_and_a_network_that_fails():
         estimate(lambda x, t: x, EDM(), data, LAM[::-1], jax.random.key(0), "x0")
     with pytest.raises(ValueError, match="at least 3 data points"):
         estimate(lambda x, t: x, EDM(), data[:1], LAM, jax.random.key(0), "x0")
+
+
+def test_a_given_l_makes_the_statistics_those_of_the_predicted_x0():
+    """l = 1: f = -y, f' = -y', so s and b are the regression of y' on y."""
+    u, y, dy, q = np.random.default_rng(0).normal(size=(4, 3, 50, 5))  # [nodes, points, pixels]
+    values = {"u": u, "y": y, "dy": dy, "q": q, "dq": q, "uu": u * u, "uy": u * y, "yy": y * y}
+    values |= {"udy": u * dy, "ydy": y * dy, "dydy": dy * dy, "qq": q * q}
+    sums = np.stack([values[name].sum(axis=1) for name in NAMES], axis=1)
+    ems = statistics(Moments(np.full(3, 50), sums), np.linspace(-1, 1, 3), recipe=PLAIN._replace(l=1.0))
+    assert np.all(ems.l == 1)
+    for node, pixel in np.ndindex(3, 5):
+        wanted = np.polyfit(-y[node, :, pixel], -dy[node, :, pixel], 1)
+        np.testing.assert_allclose([ems.s[node, pixel], ems.b[node, pixel]], wanted, rtol=1e-9)

@@ -28,7 +28,7 @@ def params():
 
 def denoiser_of(params, dtype="float32"):
     module = models.build(TINY, dtype)
-    return models.denoise(lambda *args: module.apply({"params": params}, *args), 0.7)
+    return models.denoise(lambda *args: module.apply({"params": params}, *args), models.PRECONDITIONINGS["edm"](0.7))
 
 
 @jax.jit
@@ -96,13 +96,13 @@ def test_the_noise_embedding_is_smooth_in_the_noise_level():
 @pytest.mark.parametrize("sigma", [0.002, 0.7, 80.0])
 def test_preconditioning_gives_the_network_inputs_targets_and_losses_of_scale_one(sigma):
     sd = 0.7
-    c = precondition.coefficients(np.float64(sigma), sd)
+    c = precondition.edm(sd).coefficients(np.float64(sigma))
     np.testing.assert_allclose(c.inner**2 * (sigma**2 + sd**2), 1, rtol=1e-6)
     target_variance = ((1 - c.skip) ** 2 * sd**2 + (c.skip * sigma) ** 2) / c.out**2  # of (x0 - c_skip x) / c_out
     np.testing.assert_allclose(target_variance, 1, rtol=1e-5)
     rng = np.random.default_rng(0)
     x0, noise = sd * rng.normal(size=(400, 8, 8, 1)), rng.normal(size=(400, 8, 8, 1))
-    zero = models.denoise(lambda x, c_noise, labels: jnp.zeros_like(x), sd)
+    zero = models.denoise(lambda x, c_noise, labels: jnp.zeros_like(x), precondition.edm(sd))
     loss = precondition.loss(zero, jnp.float32(x0), None, jnp.full(400, sigma, jnp.float32), jnp.float32(noise), sd)
     assert abs(loss.mean() - 1) < 6 * (2 / x0.size) ** 0.5  # six standard errors of a mean of squares
 
