@@ -4,6 +4,7 @@ Experiments:
   benchmark   several solvers at several numbers of network evaluations against a fine reference solution (default)
   sample      images with one solver, in resumable blocks
   ems         the model's empirical statistics, which DPM-Solver-v3 needs
+  convert     a publisher's checkpoint (EDM, ScoreSDE, guided diffusion) as a parameter file of this project
   train       train the network
   classifier  train the feature network, and collect the reference moments
   speed       sampling time in units of the bare network's
@@ -40,7 +41,7 @@ ROOT = Path(__file__).resolve().parent
 DEFAULT = "configs/fashion_mnist.py"
 MOST_DEVICES = 256  # that are simulated on a CPU
 EXPERIMENTS = (
-    *("benchmark", "sample", "ems", "train", "classifier"),
+    *("benchmark", "sample", "ems", "convert", "train", "classifier"),
     *("speed", "throughput", "health", "spectrum", "convergence", "parity", "ems_ablation", "ems_parity"),
     *("fit_gaussian", "score_analysis", "learning", "trajectories", "teleport", "choose_skip", "flows_2d"),
 )

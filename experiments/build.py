@@ -42,6 +42,15 @@ def choose(registry: Mapping, name, what: str):
     return registry[name]
 
 
+def is_guided(config) -> bool:
+    """Whether anything guides the model: a noisy classifier at any scale but 0, labels at any scale but 1."""
+    return config.guidance.scale != (0.0 if has_classifier(config) else 1.0)
+
+
+def has_classifier(config) -> bool:
+    return bool(config.guidance.checkpoint or config.guidance.address)
+
+
 def find(path) -> Path:
     """A path as given if it exists, else relative to the project's folder (the embedded assets)."""
     return Path(path) if Path(path).exists() else ROOT / path

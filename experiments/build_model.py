@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,10 +12,20 @@ import models
 import solvers.schedule as schedules
 from experiments import runner
 from experiments.bases import turn
-from experiments.build import ConfigError, build_schedule, choose, config_errors, find
+from experiments.build import (
+    ConfigError,
+    build_schedule,
+    choose,
+    config_errors,
+    has_classifier,
+    is_guided,
+    sampling_range,
+)
+from experiments.checkpoints import load_checkpoint
 from experiments.data import SHAPES
 
 TELEPORTING = ("benchmark", "sample", "speed", "throughput")  # the experiments that take teleport.sigma
+LEEWAY = 1e-3  # of the noise levels of a network: ends of schedules are given in few digits
 
 
 class Network(NamedTuple):
@@ -46,25 +57,46 @@ def build_model(config, guidance=True) -> Network:
 
 
 def _guide(config, network: Network) -> Network:
-    scale = config.guidance.scale
-    if scale == 1.0:
+    if not is_guided(config):
         return network
     if config.model.labels == "none" or not network.classes:
-        raise ConfigError(f"guidance.scale = {scale} needs labels: set model.labels to all or to a class number")
+        raise ConfigError(
+            f"guidance.scale = {config.guidance.scale} needs labels: set model.labels to all or to a class"
+        )
+    return (_guide_by_classifier if has_classifier(config) else _guide_by_labels)(config, network)
 
+
+def _guide_by_labels(config, network: Network) -> Network:
     def make(params, label):
         conditional = network.make(params, label)
-        return models.guided(conditional, replace(conditional, label=network.classes), scale)
+        return models.guided(conditional, replace(conditional, label=network.classes), config.guidance.scale)
 
     return network._replace(make=make)
 
 
+def _guide_by_classifier(config, network: Network) -> Network:
+    """By the classifier of `guidance`: with its parameters beside those of the network."""
+    schedule = build_schedule(config)
+    params, meta = load_checkpoint(config, "guidance")
+    log_prob = models.noisy_classifier(meta, schedule, config.model.dtype)
+    if meta.get("shape") != list(network.shape) or meta["network"]["classes"] != network.classes:
+        raise ConfigError(
+            f"the classifier is of {meta['network']['classes']} classes of images of {meta.get('shape')}, the network "
+            f"of {network.classes} of {list(network.shape)}: set guidance.checkpoint to one of the same data"
+        )
+
+    def make(params, label):
+        model, own = network.make(params["network"], label), partial(log_prob, params["classifier"], label)
+        return models.classifier_guidance(model, schedule, network.prediction, own, config.guidance.scale)
+
+    return network._replace(params={"network": network.params, "classifier": params}, make=make)
+
+
 def _load_network(config) -> Network:
-    if not config.model.checkpoint:
-        raise ConfigError("model.checkpoint is empty: give a parameter file (.npz), or the folder of a training run")
-    path, schedule = find(config.model.checkpoint), build_schedule(config)
-    params, meta = models.load_params(path)
-    make_denoiser = models.denoisers(meta, config.model.dtype)
+    schedule = build_schedule(config)
+    params, meta = load_checkpoint(config)
+    make_denoiser, known = models.denoisers(meta, config.model.dtype), models.preconditioning(meta)
+    check_levels(sampling_range(config, schedule), schedule, known)
     shape = meta.get("shape", (*SHAPES["train-images-idx3-ubyte"][1:], 1))
     shift = None if isinstance(schedule, schedules.EDM) else schedule
 
@@ -72,6 +104,16 @@ def _load_network(config) -> Network:
         return models.bind(make_denoiser(params), label, shift)
 
     return Network(params, make, "x0", tuple(shape), meta["network"]["classes"])
+
+
+def check_levels(times, schedule, known) -> None:
+    """Sampling must stay within the noise levels sigma / alpha that a network was published for."""
+    high, low = (float(np.exp(-schedule.lam(t))) for t in times)
+    if high > known.high * (1 + LEEWAY) or low < known.low * (1 - LEEWAY):
+        raise ConfigError(
+            f"the network is for noise levels sigma / alpha from {known.low:.6g} to {known.high:.6g}, sampling goes "
+            f"from {high:.6g} to {low:.6g}: set grid.t_start and grid.t_end within"
+        )
 
 
 def _mixture_network(config) -> Network:

@@ -5,7 +5,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from experiments.build import ConfigError, build_schedule, check_known, choose, config_errors, sampling_range
+from experiments.build import (
+    ConfigError,
+    build_schedule,
+    check_known,
+    choose,
+    config_errors,
+    is_guided,
+    sampling_range,
+)
 from solvers import SOLVERS, Table, denoise_to_zero
 from solvers.grid import GRIDS, snap_to
 from solvers.recipes import AUTO, pick
@@ -72,7 +80,7 @@ def resolve(config, options: Mapping, nfe: int, ems) -> dict:
 
 def _can_teleport(config, nfe, ems) -> bool:
     """Whether the data's Gaussian is at hand, the model's own score at that, and sampling starts at enough noise."""
-    if config.guidance.scale != 1.0 or not config.teleport.gaussian:
+    if is_guided(config) or not config.teleport.gaussian:
         return False
     schedule = build_schedule(config)
     sigma = pick(AUTO[ems is not None, True], config.guidance.scale, nfe)["teleport"]

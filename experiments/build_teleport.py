@@ -4,13 +4,13 @@ import jax
 import numpy as np
 
 import gaussian
-from experiments.build import ConfigError, build_schedule, config_errors, find, sampling_range
+from experiments.build import ConfigError, build_schedule, config_errors, find, is_guided, sampling_range
 from experiments.build_model import Network
 
 
 def build_gaussian(config, network: Network) -> gaussian.Mixture:
     """What the model's score is taken for at high noise: one Gaussian, or one per class where labels are given."""
-    if config.guidance.scale != 1.0:
+    if is_guided(config):
         raise ConfigError(
             f"teleport.sigma is for models without guidance, got guidance.scale = {config.guidance.scale}: the guided "
             "score is of no Gaussian; set one of them back"

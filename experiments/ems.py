@@ -22,7 +22,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from experiments import plots, report
-from experiments.build import ConfigError, build_schedule, config_errors, find, sampling_range
+from experiments.build import ConfigError, build_schedule, config_errors, find, is_guided, sampling_range
 from experiments.build_model import Network, build_model
 from experiments.ems_points import closed_form, load_points, rule_of
 from experiments.ems_units import gather_all
@@ -155,7 +155,7 @@ def identity(config, network: Network) -> dict:
         "parameters": fingerprint(network.params),
         "schedule": repr(build_schedule(config)),
         "prediction": network.prediction,
-        "guidance": float(config.guidance.scale),
+        "guidance": float(config.guidance.scale) if is_guided(config) else 1.0,
         "labels": "none" if str(config.model.labels) == "none" else "classes",
         "basis": config.ems.basis,
     }

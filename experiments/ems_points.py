@@ -10,7 +10,7 @@ import gaussian
 from experiments import data, runner
 from experiments.bases import coordinates
 from experiments.blocks import read_images
-from experiments.build import ConfigError, build_schedule, check_known, initial_scale
+from experiments.build import ConfigError, build_schedule, check_known, initial_scale, is_guided
 from experiments.build_model import Network, build_labels
 from experiments.build_table import build_table
 from experiments.mesh import make_mesh
@@ -26,7 +26,7 @@ def rule_of(config) -> str:
     """`ems.rule`, with what `auto` stands for."""
     check_known(RULES, config.ems.rule, "ems.rule")
     if config.ems.rule == "auto":
-        return "noised" if config.guidance.scale == 1.0 else "trajectory"
+        return "trajectory" if is_guided(config) else "noised"
     return config.ems.rule
 
 
@@ -67,7 +67,7 @@ def draw_samples(config, network: Network, identity, labels, path: Path) -> np.n
 
 def closed_form(config, network: Network) -> Network:
     """The exact denoiser of the Gaussian of the data set, of each class where the model is conditional, in pixels."""
-    if network.basis is not None or config.guidance.scale != 1.0 or config.model.name == "mixture":
+    if network.basis is not None or is_guided(config) or config.model.name == "mixture":
         raise ConfigError("ems.model=gaussian is for a network in pixels without guidance: set ems.model=network")
     images, labels, *_ = data.load(config.data.name, config.data.path)
     labels = np.zeros(len(images), int) if str(config.model.labels) == "none" else labels

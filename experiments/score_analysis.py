@@ -17,8 +17,9 @@ from tqdm import tqdm
 
 import gaussian
 from experiments import data, explained, plots_of_scores, report, score_summary
-from experiments.build import ConfigError, build_schedule, config_errors, find
+from experiments.build import ConfigError, build_schedule, config_errors
 from experiments.build_model import build_model
+from experiments.checkpoints import locate
 from experiments.published_scores import PUBLISHED
 
 EXACT = gaussian.posterior_mean
@@ -88,8 +89,8 @@ class Parts(NamedTuple):
 def settings(config, *arrays) -> dict:
     """All that rows depend on, as JSON holds it."""
     own = {key: config[key].to_dict() for key in ("score_analysis", "schedule", "model", "mixture")}
-    if config.model.checkpoint and find(config.model.checkpoint).is_file():
-        own["parameters"] = hashlib.sha256(find(config.model.checkpoint).read_bytes()).hexdigest()
+    if config.model.name != "mixture" and (path := locate(config)).is_file():
+        own["parameters"] = hashlib.sha256(path.read_bytes()).hexdigest()
     return json.loads(json.dumps(own | {"seed": config.sample.seed, "data": data.checksum(*arrays)}))
 
 

@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from models.check import check_model
 from models.adm import ADM, ADMClassifier
+from models.check import check_model
 from models.checkpoint import load_params, save_params
+from models.classifier import noisy
 from models.precondition import PRECONDITIONINGS, Preconditioning, denoise
 from models.song import SongUNet
 from models.unet import UNet
@@ -47,6 +48,7 @@ __all__ = [
     "load",
     "load_params",
     "mean_only",
+    "noisy_classifier",
     "preconditioning",
     "save_params",
     "static_threshold",
@@ -85,6 +87,13 @@ def denoisers(meta: dict, dtype: str = "float32"):
     """The `make_denoiser(params)` of the network that the notes of a parameter file describe."""
     module, condition = build(meta["network"], dtype), preconditioning(meta)
     return lambda params: denoise(lambda *args: module.apply({"params": params}, *args), condition)
+
+
+def noisy_classifier(meta: dict, schedule, dtype: str = "float32"):
+    """log_prob(params, label, x [*D], t) of the noisy classifier that the notes of a parameter file describe."""
+    if meta["network"].get("name") != "adm_classifier":
+        raise ValueError(f"{meta['network'].get('name')!r} is no classifier of noisy images: give an adm_classifier")
+    return noisy(build(meta["network"], dtype), preconditioning(meta), schedule)
 
 
 def preconditioning(meta: dict) -> Preconditioning:

@@ -1,4 +1,4 @@
-"""The networks of guided diffusion, ADM (Dhariwal and Nichol 2021, arXiv 2105.05233), in the form of EDM's DhariwalUNet.
+"""ADM, the networks of guided diffusion (Dhariwal and Nichol 2021, arXiv 2105.05233), as EDM's DhariwalUNet has them.
 
     encoder   a level per resolution: `blocks` residual blocks, attention at `attention` resolutions, then halved   (1)
     decoder   the same upwards, `blocks` + 1 residual blocks on top of the encoder's outputs                        (2)

@@ -41,6 +41,22 @@ class Classifier(nn.Module):
         return jnp.where(kept, x / (1 - self.dropout), 0)
 
 
+def noisy(module, preconditioning, schedule):
+    """log_prob(params, label, x [*D], t) of a classifier of noisy data, `module(x / sqrt(alpha^2 + sigma^2), time)`.
+
+    It takes the time that a network of this preconditioning takes; `models.classifier_guidance` guides by it.
+    """
+
+    def log_prob(params, label, x, t):
+        alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+        scaled = x / jnp.sqrt(jnp.square(alpha) + jnp.square(sigma)).astype(x.dtype)
+        time = preconditioning.coefficients(jnp.asarray(sigma / alpha, x.dtype)).noise
+        logits = module.apply({"params": params}, scaled[None], time[None])[0]
+        return jax.nn.log_softmax(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)))[label]
+
+    return log_prob
+
+
 def init(module: Classifier, seed: int, shape) -> dict:
     """Fresh parameters for images of `shape` [H, W, C]."""
     return jax.jit(lambda: module.init(jax.random.key(seed), jnp.zeros((1, *shape)))["params"])()

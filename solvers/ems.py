@@ -89,8 +89,10 @@ class Raw(NamedTuple):
 
 
 def raw(moments: Moments, lam, path=False, window=1, l=None) -> Raw:
-    """Equation (1), with `l` for the estimated l if it is given. l' is the derivative along the path of the points (`path`, if they were gathered with it), or
-    differences of l, central and of second order also at the ends, averaged over `window` nodes (the published: 11).
+    """Equation (1), with `l` for the estimated l if it is given.
+
+    l' is the derivative along the path of the points (`path`, if they were gathered with it), or differences of l,
+    central and of second order also at the ends, averaged over `window` nodes (the published: 11).
     """
     count = moments.count.reshape((-1,) + (1,) * (moments.sums.ndim - 2))
     m = dict(zip(NAMES, np.moveaxis(moments.sums, 1, 0) / count, strict=True))

@@ -54,7 +54,7 @@ def test_the_network_has_07_to_3_million_parameters_and_starts_at_zero(channels,
 def test_the_networks_last_convolution_is_zero_at_first():
     fresh = models.init(models.build(TINY), 0, SHAPE)
     x, sigma, labels = batch()
-    expected = x * precondition.coefficients(sigma, 0.7).skip[:, None, None, None]
+    expected = x * precondition.edm(0.7).coefficients(sigma).skip[:, None, None, None]
     np.testing.assert_allclose(evaluate(fresh, x, sigma, labels), expected, rtol=1e-6)
 
 

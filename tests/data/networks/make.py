@@ -11,6 +11,7 @@ Each file holds the names and shapes of the original's tensors, what it was call
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +139,7 @@ def config_of(changes):
 
 def score_sde():
     import torch
+
     from models import ncsnpp
 
     time = np.array([0.1, 200.0, 999.0], np.float32)
@@ -156,7 +158,7 @@ def flax():
     cases = {"score_sde_flax": ({}, [0.1, 200.0, 999.0]), "jcm_flax": (NCSNPP_FLAX, [-1.5, 0.0, 1.1])}
     for name, (changes, time) in cases.items():
         net, time = ncsnpp.NCSNpp(config_of(changes)), np.array(time, np.float32)
-        params = jax.eval_shape(lambda: net.init(jax.random.key(0), seeded.inputs(3, 16), time, False))["params"]
+        params = jax.eval_shape(partial(net.init, train=False), jax.random.key(0), seeded.inputs(3, 16), time)["params"]
         shapes = {key: leaf.shape for key, leaf in flatten_dict(params, sep="/").items()}
         filled = unflatten_dict({key: seeded.weights(key, shape) for key, shape in shapes.items()}, sep="/")
         out = net.apply({"params": filled}, seeded.inputs(3, 16), time, False)
