@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 import models
+from models import layers
 from models.convert import edm, guided, score_sde, weights
+from solvers.schedule import VP
 from tests import seeded
 from tests.data.networks.make import SIGMA
 
@@ -94,3 +96,73 @@ def test_the_noisy_classifier_and_its_gradient():
     (_, logits), gradient = jax.value_and_grad(run, has_aux=True)(seeded.inputs(3, 16))
     close(logits, found["out"])
     close(gradient, found["gradient"])
+
+
+@pytest.mark.parametrize("name", ["edm_ncsnpp_ve", "edm_adm_edm"])
+def test_bfloat16(name):
+    """Products in bfloat16, 2^-9 of round-off each, change outputs by some percent; the state stays in float32."""
+    (net, precondition), (found, tensors) = EDM_CASES[name], original(name)
+    params = parameters(net, edm.sources, tensors)
+    meta = {"network": {"name": {"SongUNet": "song", "ADM": "adm"}[type(net).__name__]}, "precondition": precondition}
+    meta["network"] |= {
+        key: getattr(net, key) for key in net.__dataclass_fields__ if key not in ("dtype", "parent", "name")
+    }
+    out = jax.jit(lambda params, *args: models.denoisers(meta, "bfloat16")(params)(*args))(
+        params, seeded.inputs(3, 16), SIGMA, found["labels"]
+    )
+    assert out.dtype == jnp.float32
+    error = np.sqrt(np.mean(np.square(out - found["out"])) / np.mean(np.square(found["out"])))
+    assert 1e-5 < error < 0.05
+
+
+def test_a_denoiser_of_score_sde_is_its_noise_prediction():
+    """At x = alpha x0 + sigma eps the network sees x itself, and 999 t, whatever coordinates sampling is in."""
+    net, sources = OTHERS["score_sde"]
+    params = parameters(net, sources, original("score_sde")[1])
+    schedule, t = VP(), np.float32(0.3)
+    denoiser = models.denoise(lambda *args: net.apply({"params": params}, *args), models.PRECONDITIONINGS["vp"]())
+    x, none = seeded.inputs(1, 16)[0], jnp.zeros(1, int)
+    model = models.as_prediction(models.bind(denoiser, 0, schedule), schedule, "x0", "eps")
+    wanted = jax.jit(net.apply)({"params": params}, x[None], 999 * t[None], none)[0]
+    np.testing.assert_allclose(jax.jit(model)(x, t), wanted, atol=1e-3 * np.abs(wanted).max())  # t through log sigma
+
+
+def test_guided_diffusion_has_the_labels_of_its_discrete_schedule():
+    known, betas = models.PRECONDITIONINGS["ddpm"](), np.linspace(1e-4, 0.02, 1000)
+    alphas = np.cumprod(1 - betas)
+    for label in (0, 1, 500, 998, 999):
+        sigma = np.sqrt((1 - alphas[label]) / alphas[label])
+        assert abs(known.coefficients(jnp.float32(sigma)).noise - label) < 0.01
+    np.testing.assert_allclose([known.low, known.high], np.sqrt((1 - alphas) / alphas)[[0, -1]], rtol=1e-9)
+
+
+def test_improved_ddpm_rounds_to_the_nearest_level(x64):
+    """By brute force, over levels computed from their recursion."""
+    known, m = models.PRECONDITIONINGS["iddpm"](), 1000
+    abar = np.sin(0.5 * np.pi * np.arange(m + 1) / m / 1.008) ** 2
+    levels = [0.0]
+    for j in range(m, 0, -1):
+        levels.insert(0, np.sqrt((levels[0] ** 2 + 1) / max(abar[j - 1] / abar[j], 0.001) - 1))
+    sigma = np.exp(np.random.default_rng(0).uniform(np.log(0.002), np.log(300), 500))
+    nearest = np.abs(sigma[:, None] - np.array(levels)).argmin(1)
+    np.testing.assert_array_equal(known.coefficients(jnp.asarray(sigma)).noise, m - 1 - nearest)
+    np.testing.assert_allclose([known.low, known.high], [levels[m - 1], levels[0]])
+
+
+@pytest.mark.parametrize("kernel", [(1, 1), (1, 3, 3, 1)])
+def test_resampling_is_what_convolution_says(kernel, x64):
+    """By a dense matrix: zeros between pixels or every second pixel, and the filter along each axis."""
+    x, n, edge = np.random.default_rng(0).normal(size=(1, 6, 6, 2)), 6, (len(kernel) - 1) // 2
+    weights_ = np.array(kernel) / np.sum(kernel)
+    halve, double = np.zeros((n // 2, n)), np.zeros((2 * n, n))
+    for i in range(n // 2):
+        for k, w in enumerate(weights_):
+            if 0 <= 2 * i + k - edge < n:
+                halve[i, 2 * i + k - edge] += w
+    for i in range(n):
+        for k, w in enumerate(weights_):
+            if 0 <= 2 * i + k - edge < 2 * n:
+                double[2 * i + k - edge, i] += 2 * w
+    for function, matrix in ((layers.down, halve), (layers.up, double)):
+        wanted = np.einsum("ai,bj,nijc->nabc", matrix, matrix, x)
+        np.testing.assert_allclose(function(jnp.asarray(x), kernel), wanted, rtol=1e-6, atol=1e-7)

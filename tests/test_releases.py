@@ -10,7 +10,7 @@ import pytest
 
 import main
 import models
-from configs import default
+from configs import cifar10, default
 from experiments.build import ConfigError
 from experiments.build_model import build_model
 from experiments.checkpoints import locate
@@ -204,3 +204,19 @@ def test_a_classifier_of_other_data_is_refused(classifier):
     more["guidance.checkpoint"] = str(classifier / "net.npz")
     with pytest.raises(ValueError, match="'unet' is no classifier of noisy images"):
         build_model(small_config(classifier / "net.npz", **more))
+
+
+def test_the_command_of_the_paper_on_a_small_file_of_edm(tmp_path):
+    """configs/cifar10.py as it stands, with fewer of everything: statistics, then the published DPM-Solver-v3."""
+    write_edm(tmp_path / "net.pkl", "edm_ddpmpp_vp")
+    for experiment in ("ems", "sample"):
+        c = cifar10.get_config("smoke")
+        c.model.checkpoint, c.experiment = str(tmp_path / "net.pkl"), experiment
+        c.ems.path = str(tmp_path / "ems/ems.npz") if experiment == "sample" else ""
+        c.solver.name = "DPM-Solver-v3" if experiment == "sample" else c.solver.name
+        main.run_experiment(c, tmp_path / experiment)
+    ((images, indices),) = [(f["images"], f["indices"]) for f in map(np.load, (tmp_path / "sample/samples").glob("*"))]
+    assert images.shape == (2, 16, 16, 3) and images.std() > 1 and list(indices) == [0, 1]
+    (row,) = json.loads((tmp_path / "sample/results.json").read_text())["rows"]
+    assert row["nfe"] == 6 and row["published"] == 8.56
+    assert (tmp_path / "sample/grid.png").is_file()
