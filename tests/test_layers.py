@@ -11,7 +11,17 @@ ALLOWED = {
     "configs": {"configs", "ml_collections"},
     "solvers": {"solvers", "numpy", "scipy", "jax"},
     "gaussian": {"gaussian", "solvers", "numpy", "jax", "scipy", "sklearn"},
-    "models": {"models", "solvers.schedule", "solvers.prediction", "numpy", "jax", "flax", "orbax"},
+    "models": {
+        "models",
+        "solvers.schedule",
+        "solvers.prediction",
+        "numpy",
+        "ml_dtypes",
+        "jax",
+        "flax",
+        "orbax",
+        "safetensors",
+    },
     "experiments": {
         "experiments",
         "models",
@@ -75,3 +85,27 @@ def test_config_dict_stops_at_build():
                 if isinstance(node, ast.FunctionDef):
                     names = [argument.arg for argument in node.args.args + node.args.kwonlyargs]
                     assert "config" not in names, f"{path.relative_to(ROOT)}: {node.name} takes a config"
+
+
+EXECUTING = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "torch"}  # they run what a file says
+
+
+@pytest.mark.parametrize("layer, path", FILES, ids=[str(path.relative_to(ROOT)) for _, path in FILES])
+def test_nothing_can_execute_a_data_file(layer, path):
+    """No unpickling, no evaluation and no arrays of objects in the project; in models no import by name either."""
+    forbidden = EXECUTING | ({"importlib", "runpy", "code"} if layer == "models" else set())
+    found = {name.split(".")[0] for name in imported(path)} & forbidden
+    assert not found, f"{path.relative_to(ROOT)} imports {found}"
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            assert name not in {"eval", "exec", "compile", "__import__"}, f"{path}:{node.lineno} calls {name}"
+        if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+            assert ast.unparse(node.value) == "False", f"{path}:{node.value.lineno} allows pickles"
+
+
+def test_no_test_needs_torch():
+    """Only the scripts that made the files of tests/data do."""
+    for path in set((ROOT / "tests").rglob("*.py")) - set((ROOT / "tests/data").rglob("*.py")):
+        needed = {name.split(".")[0] for name in imported(path)}
+        assert "torch" not in needed, f"{path.relative_to(ROOT)} imports torch"
