@@ -27,6 +27,7 @@ from experiments.build_table import build_table, resolve
 from experiments.build_teleport import build_jumps
 from experiments.data import to_uint8
 from experiments.ems import find_ems
+from experiments.published import COLUMN, published_column, published_note
 from experiments.sampler import make_sampler
 
 REFERENCE = "reference"
@@ -45,10 +46,12 @@ def run(config, workdir) -> list[dict]:
         row = {"solver": REFERENCE if key == REFERENCE else key[0], "nfe": table.nfe, "teleport": starts[key]}
         row |= {} if key == REFERENCE else errors(samples[key], samples[REFERENCE])
         row |= {"frechet": frechet(to_uint8(samples[key])) if frechet else None}
-        rows.append(row | {"images": len(samples[key]), "seconds": seconds[key]})
-    write(workdir, rows, samples, config.benchmark.shown)
+        row |= {"images": len(samples[key]), "seconds": seconds[key]}
+        rows.append(row | published_column(config, row["solver"], row["nfe"]))
+    note = "\n".join([report.legend(rows), *published_note(config, rows)])
+    write(workdir, rows, samples, config.benchmark.shown, note)
     print(report.format_table(rows))
-    print(report.legend(rows))
+    print(note)
     return rows
 
 
@@ -111,9 +114,10 @@ def errors(samples, reference) -> dict:
     }
 
 
-def write(workdir: Path, rows, samples, shown: int) -> None:
-    report.write_csv(workdir / "results.csv", rows)
-    report.write_json(workdir / "results.json", {"rows": rows, "note": report.legend(rows)})
+def write(workdir: Path, rows, samples, shown: int, note: str) -> None:
+    columns = report.COLUMNS + ((COLUMN,) if COLUMN in rows[0] else ())
+    report.write_csv(workdir / "results.csv", rows, columns)
+    report.write_json(workdir / "results.json", {"rows": rows, "note": note})
     plots_of_errors.plot_errors(workdir / "error.png", rows)
     pictures = samples[REFERENCE].ndim == 4
     stored = {key: to_uint8(value) if pictures else value.astype(np.float32) for key, value in samples.items()}

@@ -130,23 +130,39 @@ def build_indices(config) -> np.ndarray:
 
 
 def build_solver(config) -> tuple[str, dict]:
-    """(label, options) of `config.solver`: those options that are set."""
-    options = {key: value for key, value in config.solver.to_dict().items() if value is not None}
-    return options["name"], options
+    """(label, options) of `config.solver`: those options that are set, and where its name is a label of
+    `benchmark.solvers`, that entry's in place of the others. The label says what was changed of an entry.
+    """
+    own = {key: value for key, value in config.solver.to_dict().items() if value is not None}
+    names = ("auto", "teleport", *SOLVERS)
+    if own["name"] in names:
+        return own["name"], own
+    entries, label = dict(_entries(config)), own.pop("name")
+    check_known((*names, *entries), label, "solver")
+    options = entries[label] | own
+    if "at_nfe" in options:  # what is set counts there, too
+        changes = options["at_nfe"].items()
+        options["at_nfe"] = {nfe: {key: x for key, x in more.items() if key not in own} for nfe, more in changes}
+    return ", ".join([label, *(f"{key}={value}" for key, value in own.items())]), options
 
 
 def build_solvers(config) -> list[tuple[str, dict]]:
     """(label, options) of each entry of `config.benchmark.solvers`; a bare name stands for its defaults."""
-    solvers, entries = [], config.benchmark.solvers
-    for entry in (entries,) if isinstance(entries, str) else entries:
-        names = [name.strip() for name in entry.split(",")] if isinstance(entry, str) else []
-        solvers += [(name, {"name": name}) for name in names] or [(entry[0], dict(entry[1]))]
+    solvers = _entries(config)
     for label, options in solvers:
         check_known(("auto", "teleport", *SOLVERS), options.get("name"), f"solver of {label!r}")
     if not solvers:
         raise ConfigError(f"benchmark.solvers is empty: name some of {', '.join(SOLVERS)}")
     if len({label for label, _ in solvers}) < len(solvers):
         raise ConfigError(f"benchmark.solvers has two of one label: {', '.join(label for label, _ in solvers)}")
+    return solvers
+
+
+def _entries(config) -> list[tuple[str, dict]]:
+    solvers, entries = [], config.benchmark.solvers
+    for entry in (entries,) if isinstance(entries, str) else entries:
+        names = [name.strip() for name in entry.split(",")] if isinstance(entry, str) else []
+        solvers += [(name, {"name": name}) for name in names] or [(entry[0], dict(entry[1]))]
     return solvers
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from models.checkpoint import write_npz
 
 COLUMNS = ("solver", "nfe", "teleport", "rmse", "rmse_median", "rmse_median_se", "frechet", "images", "seconds")
-PRINTED = ("solver", "nfe", "teleport", "rmse", "rmse_median", "frechet", "images", "seconds")
+PRINTED = ("solver", "nfe", "teleport", "rmse", "rmse_median", "frechet", "images", "seconds", "published")
 SMALLER_IS_BETTER = ("rmse", "rmse_median", "frechet")
 
 

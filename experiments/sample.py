@@ -18,10 +18,11 @@ from tqdm import tqdm
 
 from experiments import plots, report
 from experiments.blocks import SHOWN, Blocks
-from experiments.build import ConfigError, build_indices
+from experiments.build import ConfigError, build_indices, build_solver
 from experiments.drawing import build_case, make_fill, network_hash
 from experiments.ems_points import load_data
 from experiments.processes import together
+from experiments.published import published_column, published_note
 from experiments.tally import tallies
 from solvers import npz
 
@@ -39,6 +40,7 @@ def run(config, workdir) -> list[dict]:
     seconds = draw_missing(case, missing, blocks)
     row = {"solver": case.solver, "nfe": case.rows, "teleport": case.start, "seconds": seconds}
     row["images_per_second"] = seconds and len(missing) / seconds
+    row |= published_column(config, build_solver(config)[0], case.rows)
     rows = []
     with together():
         if first:
@@ -88,10 +90,12 @@ def write(workdir: Path, rows, blocks, config, network) -> None:
         panel = [("data", load_data(config, network, config.ems.points)[0])]
         panel.append((rows[-1]["solver"], first_images(blocks, 10_000)))
         plots.plot_scatter(workdir / "grid.png", {f"{rows[-1]['nfe']} network evaluations": panel})
-    columns = ("solver", "nfe", "teleport", "frechet", "images", "seconds", "images_per_second")
+    columns = ("solver", "nfe", "teleport", "frechet", "images", "seconds", "images_per_second", "published")
     print(report.format_table(rows, columns, compare=False))
     if rows[-1]["frechet"] is not None:
         print(report.frechet_note(rows[-1]["images"]))
+    for line in published_note(config, rows):
+        print(line)
 
 
 def first_images(blocks, count: int) -> np.ndarray:

@@ -1,0 +1,46 @@
+"""What the configs of EDM's checkpoints have in common (Karras et al. 2022, arXiv 2206.00364; github.com/NVlabs/edm).
+
+Source and licence of the checkpoints: NVIDIA, CC BY-NC-SA 4.0, "all material, including source code and pre-trained
+models". A file names its own network and preconditioning, which are read without executing anything in it. float32 as
+published, but for ImageNet's; `--config.model.dtype=bfloat16` for accelerators.
+
+Time runs from sigma = 80 to 0.002, as in both papers. `solvers` are those of the published comparison (Zheng et al.
+2023, arXiv 2310.13268, table 1), with the options of its code for networks of EDM: codebases/edm/{sample.sh,sample.py}
+of github.com/thu-ml/DPM-Solver-v3. Its Heun has steps // 2 intervals, and a step to sigma = 0 where steps are odd: at
+35 and 79 evaluations that is EDM's own sampler. The times of DPM-Solver-v3 snap to the nodes of its statistics.
+"""
+
+from configs import _released
+
+ADDRESS = "https://nvlabs-fi-cdn.nvidia.com/edm/pretrained"
+KARRAS = {"name": "karras", "rho": 7.0}
+LOG_SNR = {"name": "lam_uniform"}
+THIRD = {"order": 3, "lower_order_final": True, "grid": LOG_SNR}
+V3 = THIRD | {
+    "name": "dpm_v3",
+    "published": True,
+    "predictor_pseudo": False,
+    "corrector": False,
+    "corrector_pseudo": False,
+    "grid": LOG_SNR | {"snap_to": True},
+    "at_nfe": {nfe: {"predictor_pseudo": True, "corrector": True} for nfe in (1, 2, 3, 4, 5)}
+    | {6: {"corrector": True}},
+}
+SOLVERS = (
+    ("DDIM", {"name": "ddim", "grid": LOG_SNR}),
+    ("Heun", {"name": "heun", "grid": KARRAS}),
+    ("DPM-Solver++(3M)", THIRD | {"name": "dpmpp", "variant": "dpmsolver"}),
+    ("UniPC-3, bh1", THIRD | {"name": "unipc", "variant": "bh1"}),
+    ("UniPC-3, bh2", THIRD | {"name": "unipc", "variant": "bh2"}),
+    ("DPM-Solver-v3", V3),
+)
+
+
+def start(name: str, variant: str, files: dict):
+    """A config for the checkpoint `files[variant]`."""
+    c = _released.start(name, variant, tuple(filter(None, files)))
+    c.model.address = f"{ADDRESS}/{files[variant]}"
+    c.schedule.name, c.grid.t_start, c.grid.t_end = "edm", 80.0, 0.002
+    c.benchmark.solvers = SOLVERS
+    c.ems.nodes, c.ems.points = 120, 4096
+    return c
