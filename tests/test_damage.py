@@ -14,6 +14,7 @@ from test_blocks import IMAGES, MIDDLE, SETTINGS, SHAPE, assert_same, content, f
 from experiments import blocks, png, report
 from experiments.blocks import Block, Blocks, read_images
 from solvers import npz
+from tests.damages import cut, empty, flip
 
 STORED = (*Block._fields, "settings", "keep", "checksum")
 
@@ -32,20 +33,6 @@ def changed(name, change):
 def one_more(array):
     array.flat[len(array) // 2] += 1
     return array
-
-
-def cut(path):
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def flip(path):
-    bytes_ = bytearray(path.read_bytes())
-    bytes_[len(bytes_) // 2] ^= 4
-    path.write_bytes(bytes_)
-
-
-def empty(path):
-    path.write_bytes(b"")
 
 
 def folder(path):

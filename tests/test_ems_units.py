@@ -18,6 +18,7 @@ from experiments import ems, ems_units
 from experiments.build_model import build_model
 from solvers import npz
 from solvers.ems_file import load_ems
+from tests.damages import cut, empty, flip
 
 POINTS, SHARD, LEVELS, BLOCK = 40, 16, 13, 5  # 3 shards (the last of 8) times 3 blocks (the last of 3)
 
@@ -110,20 +111,6 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bits(whole, tmp_path, gathered
     assert set(found) == set(wanted)
     for name, arrays in wanted.items():
         np.testing.assert_array_equal(found[name]["sums"], arrays["sums"])
-
-
-def cut(path):
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def flip(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 4
-    path.write_bytes(content)
-
-
-def empty(path):
-    path.write_bytes(b"")
 
 
 def not_finite(path):
