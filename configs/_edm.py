@@ -12,7 +12,7 @@ of github.com/thu-ml/DPM-Solver-v3. Its Heun has steps // 2 intervals, and a ste
 
 from configs import _released
 
-ADDRESS = "https://nvlabs-fi-cdn.nvidia.com/edm/pretrained"
+PUBLISHER = "https://nvlabs-fi-cdn.nvidia.com/edm"
 KARRAS = {"name": "karras", "rho": 7.0}
 LOG_SNR = {"name": "lam_uniform"}
 THIRD = {"order": 3, "lower_order_final": True, "grid": LOG_SNR}
@@ -36,10 +36,11 @@ SOLVERS = (
 )
 
 
-def start(name: str, variant: str, files: dict):
-    """A config for the checkpoint `files[variant]`."""
+def start(name: str, variant: str, files: dict, data: str):
+    """A config for the checkpoint `files[variant]`, beside the moments of the features of `data`."""
     c = _released.start(name, variant, tuple(filter(None, files)))
-    c.model.address = f"{ADDRESS}/{files[variant]}"
+    c.model.address = f"{PUBLISHER}/pretrained/{files[variant]}"
+    c.reference = f"{PUBLISHER}/fid-refs/{data}.npz"
     c.schedule.name, c.grid.t_start, c.grid.t_end = "edm", 80.0, 0.002
     c.benchmark.solvers = SOLVERS
     c.ems.nodes, c.ems.points = 120, 4096

@@ -46,7 +46,7 @@ PUBLISHED = (
 
 
 def get_config(variant: str = ""):
-    c = _edm.start("afhqv2_64", variant, FILES)
+    c = _edm.start("afhqv2_64", variant, FILES, "afhqv2-64x64")
     if variant != "ve":
         c.published.metric, c.published.rows = "FID", PUBLISHED
         c.published.source = (

@@ -65,7 +65,7 @@ SOURCE = (
 
 
 def get_config(variant: str = ""):
-    c = _edm.start("cifar10", variant, FILES)
+    c = _edm.start("cifar10", variant, FILES, "cifar10-32x32")
     if variant in ("", "smoke"):
         c.published.metric, c.published.source, c.published.rows = "FID", SOURCE, PUBLISHED
     if variant == "cond":

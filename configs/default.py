@@ -131,7 +131,7 @@ def get_config() -> ConfigDict:
     c.data.name = "fashion_mnist"
     c.data.path = ""  # a folder with the data set; empty: the system package, else download
     c.images = ""  # for `ems`: a folder of samples/*.npz, or one file; empty: the training set
-    c.reference = ""  # moments of the data in feature space and pixel space
+    c.reference = ""  # moments of the data in feature space and pixel space: a path or an address
     c.classifier = ""  # parameters of the feature network
     c.oracle = ""  # for `parity` and `convergence`: a directory of official samplers' numbers
 

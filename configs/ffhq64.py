@@ -35,7 +35,7 @@ VARIANTS = tuple(FILES)
 
 
 def get_config(variant: str = ""):
-    c = _edm.start("ffhq64", variant, FILES)
+    c = _edm.start("ffhq64", variant, FILES, "ffhq-64x64")
     if variant != "ve":
         c.published.metric, c.published.rows = "FID", (("Heun", {79: 2.39}),)
         c.published.source = "Karras et al. 2022, the least of three times 50,000 samples"

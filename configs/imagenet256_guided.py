@@ -61,6 +61,7 @@ PUBLISHED = (
 def get_config(variant: str = ""):
     c = _released.start("imagenet256_guided", variant, VARIANTS[1:])
     c.model.address, c.model.release = f"{ADDRESS}/256x256_diffusion.pt", "guided_256"
+    c.reference = f"{ADDRESS}/ref_batches/imagenet/256/VIRTUAL_imagenet256_labeled.npz"
     c.model.labels = "random"
     c.guidance.address, c.guidance.release = f"{ADDRESS}/256x256_classifier.pt", "guided_256_classifier"
     c.guidance.scale = 2.0

@@ -31,7 +31,7 @@ CHURN = {"s_churn": 40.0, "s_min": 0.05, "s_max": 50.0, "s_noise": 1.003}
 
 
 def get_config(variant: str = ""):
-    c = _edm.start("imagenet64", variant, FILES)
+    c = _edm.start("imagenet64", variant, FILES, "imagenet-64x64")
     c.model.labels = "random"
     if variant == "stochastic":
         c.solver.name, c.nfe = "EDM, stochastic", (511,)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import solvers.schedule as schedules
+from experiments.fetch import fetch
 from experiments.metrics import Frechet, make_frechet
 from solvers import SOLVERS
 
@@ -52,7 +53,13 @@ def has_classifier(config) -> bool:
 
 
 def find(path) -> Path:
-    """A path as given if it exists, else relative to the project's folder (the embedded assets)."""
+    """A path as given if it exists, else relative to the project's folder (the embedded assets).
+
+    An address is downloaded into the cache, once.
+    """
+    if str(path).startswith(("http://", "https://")):
+        with config_errors():
+            return fetch(str(path), remedy="give a path in place of the address")
     return Path(path) if Path(path).exists() else ROOT / path
 
 

@@ -3,8 +3,8 @@
     python main.py --config=configs/cifar10.py --config.experiment=convert
 
 Takes what `model.checkpoint` or `model.address` names, without executing anything in it, and writes params.npz, to be
-named by model.checkpoint, and card.json, which is printed. With the file comes where it is from: name, SHA-256, release.
-The network is evaluated once, on noise: one that is not finite is an error here, and not in a sample.
+named by model.checkpoint, and card.json, which is printed. With the file comes where it is from: name, SHA-256,
+release. The network is evaluated once, on noise: one that is not finite is an error here, and not in a sample.
 """
 
 from pathlib import Path

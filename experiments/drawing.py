@@ -51,7 +51,7 @@ def build_case(config, workdir) -> Case:
     table, rows = runner.align({0: build_table(config, options, nfe, network.prediction, ems)})[0]
     start = options["teleport"]
     jump = build_jumps(config, network, {0: start})[0]
-    solver = label if label == options["name"] else f"{label}: {options['name']}"
+    solver = f"{label}: {options['name']}" if label in ("auto", "teleport") else label
     settings = settings_of(config, network, options, nfe, ems)
     return Case(config, network, build_frechet(config), solver, table, rows, start, jump, settings)
 
