@@ -13,26 +13,10 @@ of github.com/thu-ml/DPM-Solver-v3. Its Heun has steps // 2 intervals, and a ste
 from configs import _released
 
 PUBLISHER = "https://nvlabs-fi-cdn.nvidia.com/edm"
-KARRAS = {"name": "karras", "rho": 7.0}
-LOG_SNR = {"name": "lam_uniform"}
-THIRD = {"order": 3, "lower_order_final": True, "grid": LOG_SNR}
-V3 = THIRD | {
-    "name": "dpm_v3",
-    "published": True,
-    "predictor_pseudo": False,
-    "corrector": False,
-    "corrector_pseudo": False,
-    "grid": LOG_SNR | {"snap_to": True},
-    "at_nfe": {nfe: {"predictor_pseudo": True, "corrector": True} for nfe in (1, 2, 3, 4, 5)}
-    | {6: {"corrector": True}},
-}
-SOLVERS = (
-    ("DDIM", {"name": "ddim", "grid": LOG_SNR}),
-    ("Heun", {"name": "heun", "grid": KARRAS}),
-    ("DPM-Solver++(3M)", THIRD | {"name": "dpmpp", "variant": "dpmsolver"}),
-    ("UniPC-3, bh1", THIRD | {"name": "unipc", "variant": "bh1"}),
-    ("UniPC-3, bh2", THIRD | {"name": "unipc", "variant": "bh2"}),
-    ("DPM-Solver-v3", V3),
+SOLVERS = _released.third_order(
+    ("Heun", {"name": "heun", "grid": {"name": "karras", "rho": 7.0}}),
+    corrector=False,
+    at_nfe={nfe: {"predictor_pseudo": True, "corrector": True} for nfe in (1, 2, 3, 4, 5)} | {6: {"corrector": True}},
 )
 
 

@@ -2,6 +2,24 @@
 
 from configs import default
 
+LOG_SNR = {"name": "lam_uniform"}
+THIRD = {"order": 3, "lower_order_final": True, "grid": LOG_SNR}
+V3 = {"name": "dpm_v3", "published": True, "predictor_pseudo": False, "corrector_pseudo": False}
+
+
+def third_order(*more, **v3) -> tuple:
+    """`benchmark.solvers` of the unconditional comparisons of Zheng et al. 2023: `more` entries, and options of
+    DPM-Solver-v3, as their code has them for one kind of network.
+    """
+    return (
+        ("DDIM", {"name": "ddim", "grid": LOG_SNR}),
+        *more,
+        ("DPM-Solver++(3M)", THIRD | {"name": "dpmpp", "variant": "dpmsolver"}),
+        ("UniPC-3, bh1", THIRD | {"name": "unipc", "variant": "bh1"}),
+        ("UniPC-3, bh2", THIRD | {"name": "unipc", "variant": "bh2"}),
+        ("DPM-Solver-v3", THIRD | V3 | {"grid": LOG_SNR | {"snap_to": True}} | v3),
+    )
+
 
 def start(name: str, variant: str, known: tuple):
     """The config NAME.py:VARIANT begins with this: a grid of samples, with statistics where `ems` leaves them."""

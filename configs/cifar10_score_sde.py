@@ -36,24 +36,10 @@ RELEASES = {  # (folder, file, release)
     "flax": (f"{FOLDER}/1F74y6G_AGqPw8DG5uhdO_Kf9DCX1jKfL", "checkpoint_8", "score_sde_ddpmpp_deep_flax"),
 }
 VARIANTS = ("", "flax", "long", "smoke")
-LOG_SNR = {"name": "lam_uniform"}
-THIRD = {"order": 3, "lower_order_final": True, "grid": LOG_SNR}
-V3 = THIRD | {
-    "name": "dpm_v3",
-    "published": True,
-    "predictor_pseudo": False,
-    "corrector": True,
-    "corrector_pseudo": False,
-    "grid": LOG_SNR | {"snap_to": True},
-    "at_nfe": {nfe: {"predictor_pseudo": True, "lower_order_final": False} for nfe in (1, 2, 3, 4, 5)}
+SOLVERS = _released.third_order(
+    corrector=True,
+    at_nfe={nfe: {"predictor_pseudo": True, "lower_order_final": False} for nfe in (1, 2, 3, 4, 5)}
     | {nfe: {"corrector": False} for nfe in (9, 10)},
-}
-SOLVERS = (
-    ("DDIM", {"name": "ddim", "grid": LOG_SNR}),
-    ("DPM-Solver++(3M)", THIRD | {"name": "dpmpp", "variant": "dpmsolver"}),
-    ("UniPC-3, bh1", THIRD | {"name": "unipc", "variant": "bh1"}),
-    ("UniPC-3, bh2", THIRD | {"name": "unipc", "variant": "bh2"}),
-    ("DPM-Solver-v3", V3),
 )
 SHORT, LONG = (5, 6, 8, 10), (12, 15, 20, 25)
 DDIM = (54.56, 41.92, 27.51, 20.11, 15.64, 12.05, 9.00)
