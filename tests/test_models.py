@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import models
-from models import checkpoint, classifier, precondition, unet
+from models import checkpoint, classifier, layers, precondition, unet
 from solvers.schedule import VP
 
 TINY = {"name": "unet", "channels": 8, "multipliers": [1, 2], "blocks": 1, "classes": 3}
@@ -81,8 +81,8 @@ def test_group_norm_is_flax_group_norm_and_an_affine_map():
     x = (2 + rng.normal(size=(2, 5, 5, 16))).astype(np.float32)
     scale, shift = rng.normal(size=(2, 2, 16)).astype(np.float32)
     weights = {"scale": rng.normal(size=16).astype(np.float32), "bias": rng.normal(size=16).astype(np.float32)}
-    found = unet.GroupNorm().apply({"params": weights}, x, scale, shift)
-    expected = nn.GroupNorm(num_groups=None, group_size=unet.GROUP, epsilon=1e-5).apply({"params": weights}, x)
+    found = layers.GroupNorm(2).apply({"params": weights}, x, scale, shift)
+    expected = nn.GroupNorm(num_groups=2, epsilon=1e-5).apply({"params": weights}, x)
     expected = expected * (1 + scale[:, None, None]) + shift[:, None, None]
     np.testing.assert_allclose(found, expected, atol=2e-5)
 

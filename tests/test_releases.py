@@ -188,7 +188,7 @@ def test_guidance_by_a_noisy_classifier(classifier):
 
     alpha2 = np.interp(t, np.arange(1, 1001) / 1000, np.log(np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))))
     alpha, sigma = np.exp(alpha2 / 2), np.sqrt(-np.expm1(alpha2))
-    change = scale * sigma**2 / alpha * jax.grad(log_prob)(x)
+    change = scale * sigma**2 / alpha * jax.jit(jax.grad(log_prob))(x)
     out = [jax.jit(network.make(network.params, label))(x, jnp.float32(t)) for network in (guided, plain)]
     np.testing.assert_allclose(out[0] - out[1], change, atol=2e-4 * np.abs(change).max())  # t in float32: its label
     with pytest.raises(ConfigError, match="needs labels"):

@@ -264,7 +264,7 @@ def test_units_of_time(x64):
     np.testing.assert_allclose(at(VP(), "label", (n + 1) / 1000), n, rtol=0, atol=1e-12)
     np.testing.assert_allclose(at(VP(), "score_sde", 0.3), 299.7, rtol=1e-12)
     np.testing.assert_allclose(at(Flow(), "sigma", 0.75), 3.0, rtol=1e-12)
-    noise = precondition.coefficients(jnp.asarray([0.002, 1.0, 80.0]), 0.5).noise
+    noise = precondition.edm(0.5).coefficients(jnp.asarray([0.002, 1.0, 80.0])).noise
     np.testing.assert_allclose(at(EDM(), "log_sigma", [0.002, 1.0, 80.0]), noise, rtol=1e-12)
     np.testing.assert_array_equal(at(SD, lambda t: jnp.round(1000 * t) - 1, 0.5004), 499)
     with pytest.raises(ValueError, match="unknown unit 'steps' of time: choose one of label, label_1000, score_sde"):
