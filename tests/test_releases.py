@@ -14,7 +14,7 @@ from configs import cifar10, default
 from experiments.build import ConfigError
 from experiments.build_model import build_model
 from experiments.checkpoints import locate
-from models.convert import score_sde, weights
+from models.convert import edm, score_sde, weights
 from models.convert.releases import RELEASES, load
 from tests import hostile, seeded
 from tests.data.networks.make import EDM_CASES, SIGMA
@@ -118,6 +118,21 @@ def test_conversion_keeps_the_network_and_says_what_it_was(tmp_path, capsys):
     )
     assert card["network"]["classes"] == 10 == len(found["out"][0, 0, 0]) + 7
     assert f"sha256         {card['sha256']}" in capsys.readouterr().out
+
+
+def test_grey_images_have_one_channel(tmp_path):
+    net = models.SongUNet(resolution=16, channels=16, multipliers=(1,), blocks=1, out_channels=1)
+    assert weights.shapes_of(net, 1)["enc_16x16_conv/kernel"] == (3, 3, 1, 16)
+    own = SIZE | {"img_channels": 1, "sigma_data": 0.5}
+    inner = {"img_resolution": 16, "out_channels": 1, "model_channels": 16, "channel_mult": [1], "num_blocks": 1}
+    names = {name: source.names[0] for name, source in edm.sources(net, weights.shapes_of(net, 1)).items()}
+    turned = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
+    tensors = {
+        names[path]: np.zeros([shape[axis] for axis in turned[len(shape)]], np.float32)
+        for path, shape in weights.shapes_of(net, 1).items()
+    }
+    (tmp_path / "grey.pkl").write_bytes(hostile.edm_pickle("EDMPrecond", "SongUNet", tensors, own, inner))
+    assert load(tmp_path / "grey.pkl")[1]["shape"] == [16, 16, 1]
 
 
 def test_a_network_of_nans_is_not_converted(tmp_path):

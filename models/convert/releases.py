@@ -98,7 +98,7 @@ def load(path, release: str = "") -> tuple[dict, dict]:
         else:
             (notes, tensors), sources, unused = edm.unpack(tree), edm.sources, edm.unused
         net = build(notes["network"])
-        shapes = weights.shapes_of(net)
+        shapes = weights.shapes_of(net, notes["shape"][-1])
         params = weights.convert(sources(net, shapes), tensors, shapes, unused)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error

@@ -23,9 +23,9 @@ class Source(NamedTuple):
     make: Callable = lambda tensor: tensor
 
 
-def shapes_of(net) -> dict:
-    """Path -> shape of every parameter of a network, without computing any."""
-    x = jnp.zeros((1, net.resolution, net.resolution, 3))
+def shapes_of(net, channels: int = 3) -> dict:
+    """Path -> shape of every parameter of a network for images of so many channels, without computing any."""
+    x = jnp.zeros((1, net.resolution, net.resolution, channels))
     arguments = (x, jnp.zeros(1)) + ((jnp.zeros(1, jnp.int32),) if hasattr(net, "out_channels") else ())
     params = jax.eval_shape(lambda: net.init(jax.random.key(0), *arguments))["params"]
     return {path: leaf.shape for path, leaf in flatten(params).items()}
