@@ -59,11 +59,12 @@ def build_model(config, guidance=True) -> Network:
 def _guide(config, network: Network) -> Network:
     if not is_guided(config):
         return network
-    if config.model.labels == "none" or not network.classes:
+    guided = (_guide_by_classifier if has_classifier(config) else _guide_by_labels)(config, network)
+    if config.model.labels == "none" or not guided.classes:
         raise ConfigError(
-            f"guidance.scale = {config.guidance.scale} needs labels: set model.labels to all or to a class"
+            f"guidance.scale = {config.guidance.scale} needs labels: set model.labels to all or to a class number"
         )
-    return (_guide_by_classifier if has_classifier(config) else _guide_by_labels)(config, network)
+    return guided
 
 
 def _guide_by_labels(config, network: Network) -> Network:
@@ -75,13 +76,14 @@ def _guide_by_labels(config, network: Network) -> Network:
 
 
 def _guide_by_classifier(config, network: Network) -> Network:
-    """By the classifier of `guidance`: with its parameters beside those of the network."""
+    """By the classifier of `guidance`: with its parameters beside those of the network, which may have no classes."""
     schedule = build_schedule(config)
     params, meta = load_checkpoint(config, "guidance")
     log_prob = models.noisy_classifier(meta, schedule, config.model.dtype)
-    if meta.get("shape") != list(network.shape) or meta["network"]["classes"] != network.classes:
+    classes = meta["network"]["classes"]
+    if meta.get("shape") != list(network.shape) or network.classes not in (0, classes):
         raise ConfigError(
-            f"the classifier is of {meta['network']['classes']} classes of images of {meta.get('shape')}, the network "
+            f"the classifier is of {classes} classes of images of {meta.get('shape')}, the network "
             f"of {network.classes} of {list(network.shape)}: set guidance.checkpoint to one of the same data"
         )
 
@@ -89,7 +91,7 @@ def _guide_by_classifier(config, network: Network) -> Network:
         model, own = network.make(params["network"], label), partial(log_prob, params["classifier"], label)
         return models.classifier_guidance(model, schedule, network.prediction, own, config.guidance.scale)
 
-    return network._replace(params={"network": network.params, "classifier": params}, make=make)
+    return network._replace(params={"network": network.params, "classifier": params}, make=make, classes=classes)
 
 
 def _load_network(config) -> Network:

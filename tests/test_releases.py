@@ -208,6 +208,9 @@ def test_guidance_by_a_noisy_classifier(classifier):
     np.testing.assert_allclose(out[0] - out[1], change, atol=2e-4 * np.abs(change).max())  # t in float32: its label
     with pytest.raises(ConfigError, match="needs labels"):
         build_model(small_config(classifier / "net.npz", **more | {"model.labels": "none"}))
+    write_edm(classifier / "net.pkl", "edm_adm_edm")  # without classes: those of the classifier
+    more["grid.t_end"] = 0.02
+    assert build_model(small_config(classifier / "net.pkl", **more)).classes == 3
 
 
 def test_a_classifier_of_other_data_is_refused(classifier):
