@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+import safetensors.numpy
+from flax.serialization import msgpack_serialize
 
 import main
 import models
@@ -18,7 +19,7 @@ from models.convert import edm, score_sde, weights
 from models.convert.releases import RELEASES, load
 from tests import hostile, seeded
 from tests.data.networks.make import EDM_CASES, SIGMA
-from tests.test_networks import GUIDED, original
+from tests.test_networks import OTHERS, close, original
 
 SIZE = {"img_resolution": 16, "img_channels": 3}
 
@@ -173,57 +174,6 @@ def test_sampling_stays_within_the_noise_that_a_network_is_for(tmp_path):
     assert build_model(small_config(tmp_path / "net.pkl", **{"grid.t_end": 0.02})).shape == (16, 16, 3)
 
 
-@pytest.fixture
-def classifier(tmp_path):
-    """A network of three classes beside a noisy classifier of as many, small ones."""
-    network = {"name": "adm_classifier", **GUIDED, "classes": 3}
-    shapes = weights.shapes_of(models.build(network))
-    params = models.checkpoint.unflatten({path: seeded.weights(path, shape) for path, shape in shapes.items()})
-    meta = {"network": network, "precondition": {"name": "ddpm"}, "shape": [16, 16, 3]}
-    models.save_params(tmp_path / "classifier.npz", params, meta)
-    network = {"name": "unet", "channels": 8, "multipliers": [1], "blocks": 1, "classes": 3}
-    params = models.init(models.build(network), 0, (16, 16, 3))
-    models.save_params(tmp_path / "net.npz", params, {"network": network, "sigma_data": 0.5, "shape": [16, 16, 3]})
-    return tmp_path
-
-
-def test_guidance_by_a_noisy_classifier(classifier):
-    """eps - scale sigma grad log p(y | x) is x0 + scale sigma^2 / alpha grad log p(y | x)."""
-    more = {"schedule.name": "vp_discrete", "schedule.betas": "1e-4,0.02,1000,linear", "model.labels": "all"}
-    more |= {"guidance.checkpoint": str(classifier / "classifier.npz")}
-    scale, label, t = 2.0, 1, 0.4
-    guided = build_model(small_config(classifier / "net.npz", **more, **{"guidance.scale": scale}))
-    plain = build_model(small_config(classifier / "net.npz", **more, **{"guidance.scale": 0.0}))
-    assert set(guided.params) == {"network", "classifier"} and "classifier" not in plain.params
-    params, meta = models.load_params(classifier / "classifier.npz")
-    net, x = models.build(meta["network"]), seeded.inputs(1, 16)[0]
-
-    def log_prob(x):  # in VP coordinates, with the label of t: n at t = (n + 1) / 1000
-        return jax.nn.log_softmax(net.apply({"params": params}, x[None], jnp.array([1000 * t - 1]))[0])[label]
-
-    alpha2 = np.interp(t, np.arange(1, 1001) / 1000, np.log(np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))))
-    alpha, sigma = np.exp(alpha2 / 2), np.sqrt(-np.expm1(alpha2))
-    change = scale * sigma**2 / alpha * jax.jit(jax.grad(log_prob))(x)
-    out = [jax.jit(network.make(network.params, label))(x, jnp.float32(t)) for network in (guided, plain)]
-    np.testing.assert_allclose(out[0] - out[1], change, atol=2e-4 * np.abs(change).max())  # t in float32: its label
-    with pytest.raises(ConfigError, match="needs labels"):
-        build_model(small_config(classifier / "net.npz", **more | {"model.labels": "none"}))
-    write_edm(classifier / "net.pkl", "edm_adm_edm")  # without classes: those of the classifier
-    more["grid.t_end"] = 0.02
-    assert build_model(small_config(classifier / "net.pkl", **more)).classes == 3
-
-
-def test_a_classifier_of_other_data_is_refused(classifier):
-    params, meta = models.load_params(classifier / "classifier.npz")
-    models.save_params(classifier / "classifier.npz", params, meta | {"shape": [32, 32, 3]})
-    more = {"guidance.checkpoint": str(classifier / "classifier.npz"), "model.labels": "all"}
-    with pytest.raises(ConfigError, match="3 classes of images of .32, 32, 3., the network of 3 of .16, 16, 3."):
-        build_model(small_config(classifier / "net.npz", **more))
-    more["guidance.checkpoint"] = str(classifier / "net.npz")
-    with pytest.raises(ValueError, match="'unet' is no classifier of noisy images"):
-        build_model(small_config(classifier / "net.npz", **more))
-
-
 def test_the_command_of_the_paper_on_a_small_file_of_edm(tmp_path):
     """configs/cifar10.py as it stands, with fewer of everything: statistics, then the published DPM-Solver-v3."""
     write_edm(tmp_path / "net.pkl", "edm_ddpmpp_vp")
@@ -238,3 +188,42 @@ def test_the_command_of_the_paper_on_a_small_file_of_edm(tmp_path):
     (row,) = json.loads((tmp_path / "sample/results.json").read_text())["rows"]
     assert row["nfe"] == 6 and row["published"] == 8.56
     assert (tmp_path / "sample/grid.png").is_file()
+
+
+def score_sde_stream(tensors) -> bytes:
+    """A training state of ScoreSDE's PyTorch code, in the format before 1.6: the average is what counts."""
+    names = [name for name in tensors if name != "sigmas"]
+    storages = [(str(i), np.ravel(tensors[name])) for i, name in enumerate(names)]
+    average = [
+        hostile.tensor(hostile.storage_id(key, flat.size), tensors[n].shape) for n, (key, flat) in zip(names, storages)
+    ]
+    model = {f"module.{name}": value for name, value in zip(names, average)}
+    return hostile.stream({"model": model, "ema": {"decay": 0.9999, "shadow_params": average}, "step": 1}, storages)
+
+
+WRITERS = {  # release -> (numbers, how its file is written)
+    "score_sde_ddpmpp_deep": ("score_sde", score_sde_stream),
+    "score_sde_ddpmpp_deep_flax": (
+        "score_sde_flax",
+        lambda tensors: msgpack_serialize({"step": 1, "params_ema": models.checkpoint.unflatten(tensors)}),
+    ),
+    "consistency_edm_flax": ("jcm_flax", lambda tensors: msgpack_serialize(models.checkpoint.unflatten(tensors))),
+    "guided_256": ("guided", safetensors.numpy.save),
+}
+
+
+@pytest.mark.parametrize("release", WRITERS)
+def test_a_file_of_each_release(tmp_path, monkeypatch, release):
+    """Of the release's form, from a small network: read, mapped, and the outputs of the original."""
+    name, write = WRITERS[release]
+    found, tensors = original(name)
+    (tmp_path / "file").write_bytes(write(tensors))
+    net = OTHERS[name][0]
+    small = {key: getattr(net, key) for key in type(net).__dataclass_fields__ if key not in ("dtype", "parent", "name")}
+    kind = RELEASES[release].network["name"]
+    monkeypatch.setitem(RELEASES, release, RELEASES[release]._replace(network={"name": kind} | small))
+    params, meta = load(tmp_path / "file", release)
+    out = jax.jit(models.build(meta["network"]).apply)(
+        {"params": params}, seeded.inputs(3, 16), found["time"], found.get("labels", np.zeros(3, int))
+    )
+    close(out, found["out"])
