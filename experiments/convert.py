@@ -17,6 +17,7 @@ import models
 from experiments import report
 from experiments.build import ConfigError, config_errors
 from experiments.checkpoints import load_checkpoint
+from solvers.schedule import EDM
 
 BATCH = 64  # images for which the memory is stated
 LEVELS = 3  # of noise, at which the network is tried
@@ -38,29 +39,37 @@ def run(config, workdir) -> dict:
 def describe(params, meta, dtype) -> dict:
     """The card: what the file was, what the network is, what it needs, and what it does to noise."""
     known, shape = models.preconditioning(meta), meta["shape"]
-    denoise = jax.jit(lambda params, *args: models.denoisers(meta, dtype)(params)(*args))
+    evaluate = jax.jit(evaluator(meta, dtype))
     given = (jax.ShapeDtypeStruct(size, kind) for size, kind in zip(((BATCH, *shape), (BATCH,), (BATCH,)), "ffi"))
-    memory = denoise.lower(jax.eval_shape(lambda: params), *given).compile().memory_analysis()
+    memory = evaluate.lower(jax.eval_shape(lambda: params), *given).compile().memory_analysis()
     card = dict(meta.get("source", {})) | {"network": meta["network"], "precondition": meta.get("precondition")}
-    card |= {"shape": shape, "noise levels": [known.low, known.high], "precision": dtype}
+    card |= {"shape": shape, "noise levels": f"{known.low:.6g} to {known.high:.6g}", "precision": dtype}
     card["parameters"] = sum(leaf.size for leaf in jax.tree.leaves(params))
     megabytes = {"parameters": memory.argument_size_in_bytes, "working memory": memory.temp_size_in_bytes}
     card[f"batch of {BATCH}"] = {name: f"{size / 1e6:.0f} MB" for name, size in megabytes.items()}
-    return card | {"on noise": _try(denoise, params, shape, known)}
+    return card | {"on noise": _try(evaluate, params, shape, known)}
 
 
-def _try(denoise, params, shape, known) -> dict:
-    """Root mean square of the predicted x0 of noise at a few levels: {sigma: number}."""
+def evaluator(meta, dtype):
+    """evaluate(params, x [B, *shape], sigma [B], labels [B]) -> x0 [B, *shape]; a classifier: log p(labels | x) [B]."""
+    if meta["network"]["name"] != "adm_classifier":
+        return lambda params, *args: models.denoisers(meta, dtype)(params)(*args)
+    log_prob = models.noisy_classifier(meta, EDM(), dtype)
+    return lambda params, x, sigma, labels: jax.vmap(log_prob, (None, 0, 0, 0))(params, labels, x, sigma)
+
+
+def _try(evaluate, params, shape, known) -> dict:
+    """Root mean square of what it says to noise at a few levels, x0 or log p: {sigma: number}."""
     sigma = np.geomspace(max(known.low, 0.01), min(known.high, 80.0), LEVELS).astype(np.float32)
     noise = np.random.default_rng(0).standard_normal((LEVELS, *shape)).astype(np.float32)
     x = sigma.reshape(-1, *(1,) * len(shape)) * noise
-    found = np.asarray(denoise(params, jnp.asarray(x), sigma, np.zeros(LEVELS, np.int32)))
+    found = np.asarray(evaluate(params, jnp.asarray(x), sigma, np.zeros(LEVELS, np.int32)))
     if not np.isfinite(found).all():
         raise ConfigError(
             "the network is not finite on noise: the file is damaged, or of another network; with model.dtype="
             "bfloat16, try float32"
         )
-    size = np.sqrt(np.mean(np.square(found), axis=tuple(range(1, found.ndim))))
+    size = np.sqrt(np.mean(np.square(found.reshape(LEVELS, -1)), axis=1))
     return {f"sigma {level:.3g}": f"{value:.3g}" for level, value in zip(sigma, size)}
 
 

@@ -85,6 +85,8 @@ def load(path, dtype: str = "float32"):
 
 def denoisers(meta: dict, dtype: str = "float32"):
     """The `make_denoiser(params)` of the network that the notes of a parameter file describe."""
+    if meta["network"].get("name") == "adm_classifier":
+        raise ValueError("the file holds a classifier of noisy images, which denoises nothing: it is for guidance")
     module, condition = build(meta["network"], dtype), preconditioning(meta)
     return lambda params: denoise(lambda *args: module.apply({"params": params}, *args), condition)
 

@@ -1,10 +1,13 @@
 """Guidance by a classifier of noisy images."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import main
 import models
 from experiments.build import ConfigError
 from experiments.build_model import build_model
@@ -63,3 +66,12 @@ def test_a_classifier_of_other_data_is_refused(classifier):
     more["guidance.checkpoint"] = str(classifier / "net.npz")
     with pytest.raises(ValueError, match="'unet' is no classifier of noisy images"):
         build_model(small_config(classifier / "net.npz", **more))
+
+
+def test_a_classifier_has_a_card_and_is_no_model(classifier):
+    config = small_config(classifier / "classifier.npz", experiment="convert")
+    main.run_experiment(config, classifier / "run")
+    card = json.loads((classifier / "run/card.json").read_text())
+    assert card["network"]["classes"] == 3 and card["noise levels"] == "0.0100005 to 157.407"
+    with pytest.raises(ConfigError, match="a classifier of noisy images.*it is for guidance"):
+        build_model(small_config(classifier / "classifier.npz", **{"grid.t_end": 0.02}))

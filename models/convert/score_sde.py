@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from models.checkpoint import flatten
 from models.convert.weights import Source, kernel
 
 INSIDE = {  # a part of a block here -> there
@@ -57,8 +58,6 @@ def unpack_torch(tree) -> dict:
 
 def unpack_flax(tree) -> dict:
     """The averaged parameters of a training state of ScoreSDE or consistency_models_cifar10, or of bare parameters."""
-    from models.checkpoint import flatten
-
     params = tree.get("params_ema", tree) if isinstance(tree, dict) else tree
     params = params.get("params", params) if isinstance(params, dict) else params
     if not isinstance(params, dict):
