@@ -22,7 +22,8 @@ the network; of training images: `--config.ems.rule=noised --config.images=FOLDE
 What to expect: the column `published` has FIDs of the same solvers by Wang & Vastola 2024 (arXiv 2412.09726), read off
 the heat map of their notebook, the row without teleportation (github.com/Animadversio/edm; 50,000 samples, EDM's
 statistics, pixels truncated to uint8, where here they are rounded): Heun 13.85 and UniPC-3, bh2, 3.42 at 10. EDM's own
-is 1.96 at 79 evaluations, the least of three times 50,000 samples; reference statistics
+is 1.96 at 79 evaluations, the least of three times 50,000 samples, as it is commonly cited: not compared with the
+paper's table; reference statistics
 https://nvlabs-fi-cdn.nvidia.com/edm/fid-refs/afhqv2-64x64.npz. This project has no Inception network yet, so that it
 computes no FID; `benchmark` measures distances to a fine solution.
 """
@@ -50,8 +51,8 @@ def get_config(variant: str = ""):
     if variant != "ve":
         c.published.metric, c.published.rows = "FID", PUBLISHED
         c.published.source = (
-            "Wang & Vastola 2024, read off a heat map, 50,000 samples; Heun at 79 evaluations: Karras et al. 2022, the "
-            "least of three times 50,000 samples"
+            "Wang & Vastola 2024, read off a heat map, 50,000 samples; Heun at 79 evaluations: Karras et al. 2022 as "
+            "commonly cited, the least of three times 50,000 samples"
         )
     if variant == "smoke":
         _released.smoke(c)

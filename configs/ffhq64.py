@@ -19,8 +19,9 @@ takes for any network of EDM. Intervals and points are as for CIFAR-10 from 10 e
 the network; of training images: `--config.ems.rule=noised --config.images=FOLDER` (files .npz with `images` uint8 [n,
 64, 64, 3]).
 
-What to expect: published is EDM's FID alone, 2.39 at 79 evaluations, the least of three times 50,000 samples; reference
-statistics https://nvlabs-fi-cdn.nvidia.com/edm/fid-refs/ffhq-64x64.npz. This project has no Inception network yet, so
+What to expect: published is EDM's FID alone, 2.39 at 79 evaluations, the least of three times 50,000 samples, as it is
+commonly cited: not compared with the paper's table; reference statistics
+https://nvlabs-fi-cdn.nvidia.com/edm/fid-refs/ffhq-64x64.npz. This project has no Inception network yet, so
 that it computes no FID; `benchmark` measures distances to a fine solution.
 """
 
@@ -38,7 +39,7 @@ def get_config(variant: str = ""):
     c = _edm.start("ffhq64", variant, FILES, "ffhq-64x64")
     if variant != "ve":
         c.published.metric, c.published.rows = "FID", (("Heun", {79: 2.39}),)
-        c.published.source = "Karras et al. 2022, the least of three times 50,000 samples"
+        c.published.source = "Karras et al. 2022 as commonly cited, the least of three times 50,000 samples"
     if variant == "smoke":
         _released.smoke(c)
     return c
