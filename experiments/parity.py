@@ -10,7 +10,6 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
@@ -97,7 +96,7 @@ def make_model(oracle, schedule, name):
         whole = gaussian.denoiser(mixture, schedule)
         if name != "cfg":
             return whole
-        of_class = mixture.weights * (jnp.asarray(oracle.models["gmm_class"]) == label)
+        of_class = mixture.weights * (oracle.models["gmm_class"] == label)
         part = gaussian.denoiser(mixture._replace(weights=of_class / of_class.sum()), schedule)
         return models.guided(part, whole, GUIDANCE)
 
