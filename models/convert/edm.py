@@ -6,7 +6,7 @@ The file describes its own network, by the arguments that it was built with.
 import numpy as np
 
 from models.convert.tree import Record
-from models.convert.weights import Source, heads_first, kernel
+from models.convert.weights import LEAVES, Source, heads_first, kernel
 
 NETWORKS = {  # class -> our name, and the class's own defaults, of which files leave some out
     "SongUNet": (
@@ -114,5 +114,5 @@ def _source(path: str, head: int) -> Source:
     place, order = (lambda rows: rows), heads_first("hc3", head)
     if module[-1] == "qkv":
         place = order
-    names = (".".join([*module, {"kernel": "weight", "scale": "weight", "bias": "bias"}[leaf]]),)
+    names = (".".join([*module, LEAVES[leaf]]),)
     return Source(names, lambda rows: kernel(place(rows)) if leaf == "kernel" else place(rows))

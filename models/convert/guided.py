@@ -3,7 +3,7 @@
 import numpy as np
 
 from models.adm import decoding, encoding
-from models.convert.weights import Source, heads_first, kernel
+from models.convert.weights import LEAVES, Source, heads_first, kernel
 
 BLOCK = {  # a part of a block here -> there, in its first sequence
     "norm0": "in_layers.0",
@@ -16,7 +16,6 @@ BLOCK = {  # a part of a block here -> there, in its first sequence
 ATTENTION = {"norm2": "norm", "qkv": "qkv", "proj": "proj_out"}  # in its second
 TOP = {"map_layer0": "time_embed.0", "map_layer1": "time_embed.2", "out_norm": "out.0", "out_conv": "out.2"}
 POOL = {"qkv": "out.2.qkv_proj", "proj": "out.2.c_proj"}
-LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias"}
 
 
 def unpack(tree) -> dict:

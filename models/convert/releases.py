@@ -33,25 +33,15 @@ NCSNPP_EDM = {
     "encoder": "residual",
     "filter": [1, 3, 3, 1],
 }
-GUIDED_256 = {
-    "name": "adm",
+LEVELS_256 = {
     "resolution": 256,
-    "out_channels": 6,
-    "channels": 256,
     "multipliers": [1, 1, 2, 2, 4, 4],
     "blocks": 2,
     "attention": [32, 16, 8],
     "classes": 1000,
 }
-CLASSIFIER_256 = {
-    "name": "adm_classifier",
-    "resolution": 256,
-    "channels": 128,
-    "multipliers": [1, 1, 2, 2, 4, 4],
-    "blocks": 2,
-    "attention": [32, 16, 8],
-    "classes": 1000,
-}
+GUIDED_256 = {"name": "adm", "out_channels": 6, "channels": 256} | LEVELS_256
+CLASSIFIER_256 = {"name": "adm_classifier", "channels": 128} | LEVELS_256
 LINEAR = {"name": "ddpm", "first": 1e-4, "last": 0.02, "count": 1000}
 
 

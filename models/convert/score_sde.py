@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from models.checkpoint import flatten
-from models.convert.weights import Source, kernel
+from models.convert.weights import LEAVES, Source, kernel
 
 INSIDE = {  # a part of a block here -> there
     "norm0": "GroupNorm_0",
@@ -19,7 +19,6 @@ INSIDE = {  # a part of a block here -> there
     "conv1": "Conv_1",
     "skip": "Conv_2",
 }
-LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias"}  # PyTorch's
 
 
 def modules(net) -> Iterator[tuple[str, str]]:

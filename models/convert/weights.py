@@ -14,6 +14,7 @@ import numpy as np
 from models.checkpoint import flatten, unflatten
 
 SHOWN = 8  # names of each kind in an error
+LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias"}  # flax's names -> PyTorch's
 
 
 class Source(NamedTuple):
