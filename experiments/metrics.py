@@ -1,122 +1,213 @@
-"""Moments of features, and the Fréchet distance between them.
+"""How far samples are from data: numbers from features, float64 on the host. Nothing here reads files or devices.
 
     d^2 = |m1 - m2|^2 + tr(C1 + C2 - 2 (C1^1/2 C2 C1^1/2)^1/2)                          (1)
 
-(Fréchet distance of two Gaussians, Dowson and Landau 1982; the number is d^2, as is usual.) In the features of a
-small classifier of the data set at hand: the scale is that network's own, and it is NOT the Inception FID.
+(Fréchet distance of two Gaussians, Dowson and Landau 1982; the number is d^2, as is usual.) Features [N, F] may be
+float32. Whatever is not finite, or of another shape, is a ValueError.
 """
 
-from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
-from experiments import data
-from experiments.mesh import make_mesh, place, stream
-from models import classifier as classifiers
+from experiments import neighbours
+
+CELLS = 2**22  # numbers of an intermediate array
 
 
-class Moments(NamedTuple):
-    """Count, mean [D] and centred second moment [D, D] (a sum) of the rows seen; float64 on the host."""
+class Target(NamedTuple):
+    """Mean [F], covariance [F, F] and its symmetric root [F, F] of a reference."""
 
-    count: int
     mean: np.ndarray
-    scatter: np.ndarray
-
-    @classmethod
-    def of(cls, rows) -> "Moments":
-        """Of rows [N, ...], flattened to [N, D]."""
-        rows = np.asarray(rows, np.float64).reshape(len(rows), -1)
-        if not len(rows):
-            raise ValueError("no moments of 0 rows: give at least one")
-        mean = rows.mean(0)
-        return cls(len(rows), mean, (rows - mean).T @ (rows - mean))
-
-    def merge(self, other: "Moments") -> "Moments":
-        """Of the union of both sets of rows (Chan et al. 1979)."""
-        count = self.count + other.count
-        step = other.mean - self.mean
-        scatter = self.scatter + other.scatter + np.outer(step, step) * (self.count * other.count / count)
-        return Moments(count, self.mean + step * (other.count / count), scatter)
-
-    def covariance(self) -> np.ndarray:
-        """[D, D], divided by N - 1."""
-        if self.count < 2:
-            raise ValueError(f"a covariance needs at least 2 rows, got {self.count}: raise sample.count")
-        return self.scatter / (self.count - 1)
+    covariance: np.ndarray
+    root: np.ndarray
 
 
-def moments(features) -> tuple[np.ndarray, np.ndarray]:
-    """Mean [D] and covariance [D, D] (divided by N - 1), float64, of features [N, D]; N is at least 2."""
-    total = Moments.of(features)
-    return total.mean, total.covariance()
+def target(mean, covariance) -> Target:
+    """What distances are to, from mean [F] and covariance [F, F]: the reference is decomposed once."""
+    mean, covariance = _moments(mean, covariance)
+    vectors, scales = _factors(covariance)
+    return Target(mean, covariance, (vectors * scales) @ vectors.T)
 
 
-def frechet(mean1, cov1, mean2, cov2) -> float:
-    """Equation (1) in float64, by two symmetric eigendecompositions; covariances may be singular."""
-    mean1, cov1, mean2, cov2 = (np.asarray(a, np.float64) for a in (mean1, cov1, mean2, cov2))
-    if mean1.shape != mean2.shape or cov1.shape != cov2.shape:
+def distance(mean, covariance, target: Target) -> float:
+    """Equation (1), of mean [F] and covariance [F, F], which may be singular; in squared units of the features.
+
+    Biased upwards for moments of N rows, by O(1/N): see `extrapolate`. The last term is the sum of the singular values
+    of C1^1/2 C2^1/2. Roots of the eigenvalues of the product would turn a rounding error of e into one of sqrt(e).
+    """
+    mean, covariance = _moments(mean, covariance)
+    if mean.shape != target.mean.shape:
         raise ValueError(
-            f"moments of {mean1.size} and of {mean2.size} features do not compare: take both from one feature network"
+            f"moments of {target.mean.size} and of {mean.size} features do not compare: take both from one network"
         )
-    values, vectors = np.linalg.eigh(cov1)
-    root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
-    inner = root @ cov2 @ root
-    cross = np.sqrt(np.maximum(np.linalg.eigvalsh((inner + inner.T) / 2), 0)).sum()
-    return float(np.square(mean1 - mean2).sum() + np.trace(cov1) + np.trace(cov2) - 2 * cross)
+    vectors, scales = _factors(covariance)
+    cross = np.linalg.svd(target.root @ (vectors * scales), compute_uv=False).sum()
+    return float(np.square(mean - target.mean).sum() + np.trace(covariance) + np.trace(target.covariance) - 2 * cross)
 
 
-@partial(jax.jit, static_argnums=0)
-def on_device(module, params, images):
-    """Features float32 [B, F] of uint8 images [B, H, W, C], which are on the devices."""
-    return module.apply({"params": params}, data.to_float(images))[0]
+def frechet(mean1, covariance1, mean2, covariance2) -> float:
+    """Equation (1)."""
+    return distance(mean2, covariance2, target(mean1, covariance1))
 
 
-def features(classifier, images, batch: int = 250) -> np.ndarray:
-    """Features float32 [N, F] of images uint8 [N, H, W, C]; `classifier` is what models.classifier.load returns."""
-    images = np.asarray(images)
-    if images.dtype != np.uint8:
-        raise ValueError(f"features are of uint8 images, got {images.dtype}: convert them with data.to_uint8")
-    mesh, (module, params) = make_mesh(jax.local_devices()), classifier
-    work = partial(on_device, module, place(mesh, params))
-    return np.concatenate([found for _, found in stream(work, (images,), batch=batch, mesh=mesh)])
+def _factors(covariance) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvectors [F, R] and roots of eigenvalues [R] outside the null space: a spurious 1e-16 has a root of 1e-8."""
+    values, vectors = np.linalg.eigh(covariance)
+    kept = values > len(values) * np.finfo(np.float64).eps * values.max()
+    return vectors[:, kept], np.sqrt(values[kept])
 
 
-class Frechet(NamedTuple):
-    """Distance to the training set, `target` (mean, covariance), in the features of `classifier` (module, params)."""
-
-    classifier: tuple
-    target: tuple
-
-    def __call__(self, images) -> float:
-        """Of images uint8 [N, H, W, C]."""
-        return self.distance(Moments.of(features(self.classifier, images)))
-
-    def distance(self, moments: Moments) -> float:
-        """Of the moments of features."""
-        return frechet(moments.mean, moments.covariance(), *self.target)
+def jackknife(values) -> float:
+    """The standard error of a number from its values [B] with one of B blocks left out each (Quenouille, Tukey)."""
+    values = _checked("values", values, 1, least=2)
+    return float(np.sqrt((len(values) - 1) * np.var(values, dtype=np.float64)))
 
 
-def make_frechet(classifier_path, reference_path) -> Frechet:
-    """From the files that `experiment=classifier` wrote."""
-    classifier = classifiers.load(classifier_path)
-    reference = load_reference(reference_path)
-    return Frechet(classifier, (reference["train_feature_mean"], reference["train_feature_cov"]))
-
-
-def load_reference(path) -> dict:
-    """The arrays of reference.npz: {train,test}_{feature,pixel}_{mean,cov}; see experiments/classifier.py."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no reference moments {path}: write them with --config.experiment=classifier")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-        arrays["train_feature_mean"], arrays["train_feature_cov"]
-    except Exception as error:
+def extrapolate(counts, values) -> float:
+    """A number of infinitely many images, from values [B] with counts [B] of images: the intercept of the least-squares
+    line in 1 / N (Chong and Forsyth 2020, arXiv 1911.07023, FID_inf). What is left is a bias of O(1/N^2).
+    """
+    counts, values = _checked("counts", counts, 1), _checked("values", values, 1)
+    if counts.shape != values.shape or len(np.unique(counts)) < 2 or counts.min() <= 0:
         raise ValueError(
-            f"{path} is truncated or holds no reference moments ({error}): write it anew with "
-            "--config.experiment=classifier"
-        ) from error
-    return arrays
+            f"values {values} with {counts} images have no line in 1 / N, which needs one value each and at least 2 "
+            "different positive counts: measure with fewer images, too"
+        )
+    inverse = 1 / counts.astype(np.float64)
+    centred = inverse - inverse.mean()
+    return float(values.mean(dtype=np.float64) - centred @ values / (centred @ centred) * inverse.mean())
+
+
+def inception_score(logits, splits: int = 10) -> tuple[float, float | None]:
+    """exp(mean KL(p(y|x) || p(y))) of logits [N, K] (Salimans et al. 2016, section 4): mean over consecutive splits,
+    and its standard error (None of one split). p(y) is each split's own, so that no score exceeds the images of a
+    split: biased downwards, and only numbers of equally many images compare.
+    """
+    logits = _checked("logits", logits, 2, least=max(splits, 1))
+    if splits < 1:
+        raise ValueError(f"{splits} splits of the images: give at least 1")
+    return _mean([np.exp(_information(logits[part].astype(np.float64))) for part in _blocks(len(logits), splits)])
+
+
+def _information(logits) -> float:
+    """Mean KL divergence of softmax(logits [N, K]) from its mean over N, in nats."""
+    logits = logits - logits.max(1, keepdims=True)
+    logits -= np.log(np.exp(logits).sum(1, keepdims=True))
+    top = logits.max(0)
+    marginal = top + np.log(np.exp(logits - top).mean(0))
+    return float((np.exp(logits) * (logits - marginal)).sum(1).mean())
+
+
+def kid(x, y, block: int = 1000) -> tuple[float, float | None]:
+    """Squared MMD of features [N, F] and [M, F] with the kernel (x.y / F + 1)^3 (Binkowski et al. 2018, equation 4):
+    unbiased, hence below zero at times. Mean over consecutive blocks of at least `block` rows of x and of y, with its
+    standard error (None of one block); every row is in one block.
+    """
+    x, y = _sets(2, x=x, y=y)
+    if block < 2:
+        raise ValueError(f"blocks of {block} rows have no pairs: give at least 2")
+    count = max(1, min(len(x), len(y)) // block)
+    return _mean([_mmd(x[rows], y[columns]) for rows, columns in zip(_blocks(len(x), count), _blocks(len(y), count))])
+
+
+def _mmd(x, y) -> float:
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    own = [(_kernels(a, a) - ((np.square(a).mean(1) + 1) ** 3).sum()) / (len(a) * (len(a) - 1)) for a in (x, y)]
+    return sum(own) - 2 * _kernels(x, y) / (len(x) * len(y))
+
+
+def _kernels(x, y) -> float:
+    """The sum of the kernel over all pairs."""
+    step = max(1, CELLS // len(y))
+    return sum(((x[at : at + step] @ y.T / x.shape[1] + 1) ** 3).sum() for at in range(0, len(x), step))
+
+
+def precision_recall(real, fake, k: int = 3) -> tuple[float, float]:
+    """Shares of fake [N, F] within the balls of real [M, F], and of real within those of fake; a ball reaches to the
+    k-th nearest other point of its own set (Kynkäänniemi et al. 2019, equations 1 and 2). Both grow with the number
+    of images of the set with the balls: only numbers of equally many images compare.
+    """
+    real, fake = _sets(max(k, 1) + 1, real=real, fake=fake)
+    if k < 1:
+        raise ValueError(f"the neighbour number {k}: give at least 1")
+    pairs = (fake, real), (real, fake)
+    precision, recall = (neighbours.covered(a, b, neighbours.radii(b, k)).mean() for a, b in pairs)
+    return float(precision), float(recall)
+
+
+def sliced_wasserstein(x, y, projections: int = 512, seed: int = 0) -> float:
+    """Root of the mean, over random directions, of the squared Wasserstein-2 distance of x [N, F] and y [M, F] along
+    them (Bonneel et al. 2015); in units of the features, a shift by s is |s| / sqrt(F). Biased upwards for few rows.
+    Quantile functions are integrated as the step functions they are, so that N and M may differ.
+    """
+    x, y = (rows.astype(np.float64) for rows in _sets(1, x=x, y=y))
+    if projections < 1:
+        raise ValueError(f"{projections} projections: give at least 1")
+    n, m = len(x), len(y)
+    ends = np.union1d(np.arange(1, n + 1) * m, np.arange(1, m + 1) * n)  # where either steps, in units of 1 / (n m)
+    i, j, widths = (ends - 1) // m, (ends - 1) // n, np.diff(ends, prepend=0) / (n * m)
+    directions = np.random.default_rng(seed).normal(size=(projections, x.shape[1]))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    total, step = 0.0, max(1, CELLS // len(ends))
+    for at in range(0, projections, step):
+        a, b = (np.sort(directions[at : at + step] @ rows.T) for rows in (x, y))
+        total += (np.square(a[:, i] - b[:, j]) @ widths).sum()
+    return float(np.sqrt(total / projections))
+
+
+def rmse(samples, reference) -> dict:
+    """Root mean square error of samples [n, *D] against reference [n, *D]: over all samples, and its median over
+    samples (of which a few that land elsewhere move the mean) with a standard error from a bootstrap over samples.
+    """
+    samples, reference = _checked("samples", samples), _checked("reference", reference)
+    if samples.shape != reference.shape:
+        raise ValueError(f"samples {samples.shape} and reference {reference.shape} do not pair: give one for each")
+    difference = (samples.astype(np.float64) - reference).reshape(len(samples), -1)
+    rmse = np.sqrt(np.mean(difference**2, axis=1))
+    resampled = rmse[np.random.default_rng(0).integers(len(rmse), size=(200, len(rmse)))]
+    return {
+        "rmse": float(np.sqrt(np.mean(rmse**2))),
+        "rmse_median": float(np.median(rmse)),
+        "rmse_median_se": float(np.median(resampled, axis=1).std()),
+    }
+
+
+def _mean(values) -> tuple[float, float | None]:
+    """And its standard error, None of one value."""
+    error = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
+    return float(np.mean(values)), error
+
+
+def _blocks(count: int, parts: int) -> list[slice]:
+    """Consecutive, as equal as can be."""
+    return [slice(count * part // parts, count * (part + 1) // parts) for part in range(parts)]
+
+
+def _checked(name: str, values, dimensions: int | None = None, least: int = 1) -> np.ndarray:
+    """As an array of finite numbers, with so many dimensions (None: at least 1) and at least so many rows."""
+    values = np.asarray(values)
+    if values.ndim != (dimensions or max(values.ndim, 1)):
+        raise ValueError(f"{name} of shape {values.shape}: {dimensions or 'some'} dimensions are needed, reshape them")
+    if len(values) < least or not values.size:
+        raise ValueError(f"{name} of shape {values.shape}: at least {least} rows are needed, take more images")
+    bad = values.size - np.count_nonzero(np.isfinite(values))
+    if bad:
+        raise ValueError(f"{bad} of {values.size} numbers in {name} are not finite: find the images that they are of")
+    return values
+
+
+def _sets(least: int, **sets) -> list[np.ndarray]:
+    """Sets of rows with equally many features."""
+    found = [_checked(name, rows, 2, least) for name, rows in sets.items()]
+    if found[0].shape[1] != found[1].shape[1]:
+        widths = " and ".join(f"{rows.shape[1]} in {name}" for name, rows in zip(sets, found))
+        raise ValueError(f"numbers of features differ, {widths}: take both from one network")
+    return found
+
+
+def _moments(mean, covariance) -> tuple[np.ndarray, np.ndarray]:
+    mean, covariance = _checked("mean", mean, 1), _checked("covariance", covariance, 2)
+    if covariance.shape != mean.shape * 2:
+        raise ValueError(f"covariance of shape {covariance.shape} with {mean.size} means: take both from one file")
+    return mean.astype(np.float64), covariance.astype(np.float64)

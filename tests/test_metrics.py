@@ -1,107 +1,271 @@
-"""Moments, the Fréchet distance, and the classifier whose features it is measured in."""
+"""Numbers from features against brute force, exact cases and their own statistics."""
 
-import jax
+from functools import partial
+
+import mpmath
 import numpy as np
 import pytest
-import scipy.linalg
+import scipy.special
 
-from configs import default
-from experiments import classifier as experiment
-from experiments import metrics
-from models import classifier as classifiers
-from tests.test_data import write_set
+from experiments import metrics, neighbours
 
 RNG = np.random.default_rng(0)
+SETS = {
+    "full rank": (RNG.normal(size=(40, 6)), RNG.normal(size=(50, 6)) @ RNG.normal(size=(6, 6))),
+    "few images": (RNG.normal(size=(4, 6)), RNG.normal(size=(50, 6))),
+    "few images of both": (RNG.normal(size=(4, 6)), RNG.normal(size=(3, 6))),
+    "one direction constant": (RNG.normal(size=(40, 6)) * [1, 1, 0, 1, 1, 1] + 3, RNG.normal(size=(50, 6))),
+    "one constant": (np.full((4, 6), 0.3), RNG.normal(size=(50, 6))),
+    "small eigenvalues": tuple(
+        RNG.normal(size=(40, 6)) * 10.0 ** -np.arange(6) @ np.linalg.qr(RNG.normal(size=(6, 6)))[0] for _ in "12"
+    ),
+}
 
 
-def covariance(size, rank):
-    root = RNG.normal(size=(size, rank))
-    return root @ root.T / rank
+def exact_frechet(x, y):
+    """Of the rows themselves, in 256 bits: what is rounded before the distance counts, too."""
+    with mpmath.workprec(256):
+        (mean1, covariance1), (mean2, covariance2) = exact_moments(x), exact_moments(y)
+        values, vectors = mpmath.eigsy(covariance1)
+        root = vectors * mpmath.diag([mpmath.sqrt(max(v, 0)) for v in values]) * vectors.T
+        cross = sum(mpmath.sqrt(max(v, 0)) for v in mpmath.eigsy(root * covariance2 * root, eigvals_only=True))
+        traces = sum(covariance1[i, i] + covariance2[i, i] for i in range(x.shape[1]))
+        return float(sum((a - b) ** 2 for a, b in zip(mean1, mean2)) + traces - 2 * cross)
 
 
-def test_frechet_against_a_matrix_square_root():
-    m1, m2 = RNG.normal(size=(2, 12))
-    c1, c2 = covariance(12, 30), covariance(12, 20)
-    expected = ((m1 - m2) ** 2).sum() + np.trace(c1 + c2 - 2 * scipy.linalg.sqrtm(c1 @ c2).real)
-    np.testing.assert_allclose(metrics.frechet(m1, c1, m2, c2), expected, rtol=1e-9)
-    np.testing.assert_allclose(metrics.frechet(m2, c2, m1, c1), expected, rtol=1e-9)
+def exact_moments(rows):
+    rows = mpmath.matrix(rows.tolist())
+    means = [mpmath.fsum(rows[:, i]) / rows.rows for i in range(rows.cols)]
+    centred = mpmath.matrix(rows.rows, rows.cols)
+    for i in range(rows.rows):
+        for j in range(rows.cols):
+            centred[i, j] = rows[i, j] - means[j]
+    return means, centred.T * centred / (rows.rows - 1)
 
 
-@pytest.mark.parametrize("zeros", [0, 5])
-def test_frechet_of_diagonal_covariances_singular_ones_too(zeros):
-    m1, m2 = RNG.normal(size=(2, 9))
-    v1, v2 = RNG.uniform(0.1, 3, size=(2, 9))
-    v1[:zeros] = 0
-    expected = ((m1 - m2) ** 2).sum() + ((np.sqrt(v1) - np.sqrt(v2)) ** 2).sum()
-    basis = np.linalg.qr(RNG.normal(size=(9, 9)))[0]
-    turned = basis @ m1, basis * v1 @ basis.T, basis @ m2, basis * v2 @ basis.T
-    np.testing.assert_allclose(metrics.frechet(m1, np.diag(v1), m2, np.diag(v2)), expected, rtol=1e-9)
-    np.testing.assert_allclose(metrics.frechet(*turned), expected, rtol=1e-6)
+def moments(rows):
+    return rows.mean(0), np.cov(rows.T)
 
 
-def test_frechet_of_equal_moments_is_zero():
-    mean, cov = RNG.normal(size=10), covariance(10, 4)
-    assert abs(metrics.frechet(mean, cov, mean, cov)) < 1e-6
-    with pytest.raises(ValueError, match="moments of 10 and of 3 features"):
-        metrics.frechet(mean, cov, mean[:3], cov[:3, :3])
+@pytest.mark.parametrize("scale", [1e-6, 1, 1e6])
+@pytest.mark.parametrize("name", SETS)
+def test_frechet_against_256_bits(name, scale):
+    x, y = (scale * rows for rows in SETS[name])
+    expected = exact_frechet(x, y)
+    np.testing.assert_allclose(metrics.frechet(*moments(x), *moments(y)), expected, rtol=1e-8)
+    np.testing.assert_allclose(metrics.frechet(*moments(y), *moments(x)), expected, rtol=1e-8)
 
 
-def test_moments_are_numpys_and_merge():
-    rows = RNG.normal(size=(57, 6)) + 100
-    mean, cov = metrics.moments(rows)
-    np.testing.assert_allclose(mean, rows.mean(0), rtol=1e-12)
-    np.testing.assert_allclose(cov, np.cov(rows.T), rtol=1e-10, atol=1e-12)
-    merged = metrics.Moments.of(rows[:1]).merge(metrics.Moments.of(rows[1:20])).merge(metrics.Moments.of(rows[20:]))
-    assert merged.count == 57
-    np.testing.assert_allclose(merged.mean, mean, rtol=1e-12)
-    np.testing.assert_allclose(merged.covariance(), cov, rtol=1e-9, atol=1e-12)
-    with pytest.raises(ValueError, match="at least 2 rows, got 1"):
-        metrics.moments(rows[:1])
+@pytest.mark.parametrize("name", SETS)
+def test_frechet_of_equal_moments_is_zero_to_rounding(name):
+    mean, covariance = moments(SETS[name][0])
+    bound = 50 * np.finfo(np.float64).eps * np.trace(covariance)
+    assert abs(metrics.frechet(mean, covariance, mean, covariance)) <= bound
 
 
-def test_features_do_not_depend_on_the_batch():
-    module = classifiers.Classifier(channels=8)
-    params = classifiers.init(module, 0, (8, 8, 1))
-    images = RNG.integers(0, 256, (11, 8, 8, 1), dtype=np.uint8)
-    whole = metrics.features((module, params), images)
-    assert whole.shape == (11, 128) and whole.dtype == np.float32
-    np.testing.assert_allclose(metrics.features((module, params), images, batch=4), whole, atol=1e-5)
-    with pytest.raises(ValueError, match="uint8"):
-        metrics.features((module, params), images / 255.0)
+def test_frechet_of_constants_is_that_of_the_means():
+    m1, m2 = RNG.normal(size=(2, 6))
+    assert metrics.frechet(m1, np.zeros((6, 6)), m2, np.zeros((6, 6))) == np.square(m1 - m2).sum()
 
 
-def test_shifts_are_whole_pixels_and_bounded():
-    x = np.full((64, 12, 12, 1), -1.0, np.float32)
-    x[:, 5, 6] = 1
-    moved = np.asarray(experiment.shifted(jax.random.key(0), x))
-    at = np.argwhere(moved[..., 0] == 1)[:, 1:] - [5, 6]
-    assert len(at) == 64 and np.abs(at).max() == experiment.SHIFT
-    assert len(np.unique(at, axis=0)) == (2 * experiment.SHIFT + 1) ** 2
-    assert (np.sort(moved, axis=None) == np.sort(x, axis=None)).all()
+def test_a_spectrum_over_twelve_decades_is_resolved():
+    """Diagonal in a common basis: |m|^2 + sum (s1 - s2)^2. Roots of eigenvalues of the product lose it."""
+    basis = np.linalg.qr(RNG.normal(size=(60, 60)))[0]
+    s1, s2 = 10 ** -np.linspace(0, 6, 60), 1.01 * 10 ** -np.linspace(0, 6, 60)
+    found = metrics.frechet(np.zeros(60), basis * s1**2 @ basis.T, np.zeros(60), basis * s2**2 @ basis.T)
+    np.testing.assert_allclose(found, np.square(s1 - s2).sum(), rtol=1e-8)
 
 
-def test_the_classifier_learns():
-    """Bright left half or bright right half: told apart after a few steps."""
-    labels = RNG.integers(0, 2, 256)
-    images = RNG.integers(0, 100, (256, 8, 8, 1), dtype=np.uint8)
-    images[labels == 0, :, :4] += 120
-    images[labels == 1, :, 4:] += 120
-    module = classifiers.Classifier(channels=8, features=16, classes=2)
-    params = experiment.fit(module, images, labels, epochs=5, batch=32)
-    assert (experiment.predict(module, params, images) == labels).mean() > 0.95
+def test_jackknife_of_a_mean_is_its_standard_error():
+    blocks = RNG.normal(size=(10, 7)).mean(1)
+    left_out = [np.delete(blocks, i).mean() for i in range(10)]
+    np.testing.assert_allclose(metrics.jackknife(left_out), blocks.std(ddof=1) / np.sqrt(10), rtol=1e-12)
 
 
-def test_the_experiment_leaves_classifier_and_reference(tmp_path):
-    write_set(tmp_path / "data", train=140, test=130)
-    config = default.get_config()
-    config.data.path, config.train.classifier_epochs = str(tmp_path / "data"), 1.0
-    results = experiment.run(config, tmp_path / "run")
-    assert set(results["frechet_of_test_images"]) == {"130"}
-    reference = metrics.load_reference(tmp_path / "run/reference.npz")
-    assert reference["test_pixel_cov"].shape == (784, 784) and reference["train_feature_mean"].shape == (128,)
-    distance = metrics.make_frechet(tmp_path / "run/classifier.npz", tmp_path / "run/reference.npz")
-    test = experiment.data.load("fashion_mnist", tmp_path / "data")[2]
-    np.testing.assert_allclose(distance(test), results["frechet_of_test_images"]["130"], rtol=1e-4)
-    (tmp_path / "run/reference.npz").write_bytes(b"half")
-    with pytest.raises(ValueError, match="reference.npz is truncated"):
-        metrics.load_reference(tmp_path / "run/reference.npz")
+def test_extrapolation_is_exact_on_a_line():
+    counts = np.array([1000, 1000, 3000, 50000])
+    np.testing.assert_allclose(metrics.extrapolate(counts, 2.5 + 700 / counts), 2.5, rtol=1e-12)
+
+
+def test_extrapolation_is_nearer_to_the_distance_of_the_distributions():
+    """Standard Gaussians a shift apart: |shift|^2. Paired over draws, and both biases against their own errors."""
+    shift, counts, rng = np.array([0.6, -0.8, 0, 0]), (40, 60, 80, 120), np.random.default_rng(1)
+    to = metrics.target(shift, np.eye(4))
+    draws = rng.normal(size=(300, counts[-1], 4))
+    values = [[metrics.distance(*moments(rows[:count]), to) for count in counts] for rows in draws]
+    raw = np.array(values)[:, -1]
+    found = np.array([metrics.extrapolate(counts, row) for row in values])
+    gap = raw.mean() - found.mean(), np.std(raw - found, ddof=1) / np.sqrt(len(raw))
+    assert gap[0] > 6 * gap[1]
+    assert raw.mean() - 1 > 2 * abs(found.mean() - 1)
+
+
+def test_inception_score_by_the_definition():
+    logits = RNG.normal(size=(53, 5)).astype(np.float32) * 3
+    scores = []
+    for part in np.array_split(logits[:50].astype(np.float64), 5):
+        p = scipy.special.softmax(part, axis=1)
+        scores.append(np.exp(scipy.special.rel_entr(p, p.mean(0)).sum(1).mean()))
+    expected = np.mean(scores), np.std(scores, ddof=1) / np.sqrt(5)
+    np.testing.assert_allclose(metrics.inception_score(logits[:50], splits=5), expected, rtol=1e-12)
+    shifted = logits[:50] + 1e4 * RNG.integers(0, 2, (50, 1))  # softmax does not see it, exp would overflow
+    np.testing.assert_allclose(metrics.inception_score(shifted, splits=5), expected, rtol=1e-10)
+    assert metrics.inception_score(logits)[1] > 0 and metrics.inception_score(logits, splits=1)[1] is None
+
+
+@pytest.mark.parametrize("size", [1, 50, 1e5])
+def test_inception_score_between_one_and_the_number_of_classes(size):
+    """One of 4 classes is the likelier by exp(size), equally often each: up to 4, where the others underflow."""
+    labels = np.tile(np.arange(4), 10)
+    p, q = 1 / (1 + 3 * np.exp(-size)), np.exp(-size) / (1 + 3 * np.exp(-size))
+    expected = np.exp(p * np.log(4 * p) + 3 * scipy.special.xlogy(q, 4 * q))
+    found = metrics.inception_score(size * np.eye(4)[labels], splits=5)
+    np.testing.assert_allclose(found, (expected, 0), rtol=1e-12, atol=1e-12)
+
+
+def brute_mmd(x, y):
+    def kernel(a, b):
+        return (np.dot(a, b) / len(a) + 1) ** 3
+
+    within = [np.mean([kernel(a, b) for i, a in enumerate(s) for j, b in enumerate(s) if i != j]) for s in (x, y)]
+    return sum(within) - 2 * np.mean([kernel(a, b) for a in x for b in y])
+
+
+def test_kid_by_the_definition(monkeypatch):
+    x, y = RNG.normal(size=(31, 4)), RNG.normal(size=(22, 4)) + 0.3
+    np.testing.assert_allclose(metrics.kid(x, y)[0], brute_mmd(x, y), rtol=1e-10)
+    assert metrics.kid(x, y, block=12)[1] is None
+    monkeypatch.setattr(metrics, "CELLS", 30)
+    values = [brute_mmd(x[:15], y[:11]), brute_mmd(x[15:], y[11:])]
+    expected = np.mean(values), np.std(values, ddof=1) / np.sqrt(2)
+    np.testing.assert_allclose(metrics.kid(x, y, block=11), expected, rtol=1e-10)
+
+
+def test_kid_is_unbiased_and_knows_its_error():
+    """x normal, y shifted by s in one feature: E (x.y / F + 1)^3 by the moments of a Gaussian."""
+    rng, size, shift = np.random.default_rng(2), 2, 0.5
+    y_mean = np.array([shift, 0])
+
+    def expected(a, b):
+        """E (u + 1)^3 for u = x.y / F of independent Gaussians of means a, b and unit variances, by quadrature."""
+        points, weights = np.polynomial.hermite_e.hermegauss(4)
+        weights = weights / weights.sum()
+        grids = np.meshgrid(*[points] * 4, indexing="ij")
+        weight = np.prod(np.meshgrid(*[weights] * 4, indexing="ij"), axis=0)
+        u = ((grids[0] + a[0]) * (grids[1] + b[0]) + (grids[2] + a[1]) * (grids[3] + b[1])) / 2
+        return ((u + 1) ** 3 * weight).sum()
+
+    zero = np.zeros(size)
+    truth = expected(zero, zero) + expected(y_mean, y_mean) - 2 * expected(zero, y_mean)
+    value, error = metrics.kid(rng.normal(size=(20000, size)), rng.normal(size=(20000, size)) + y_mean, block=20)
+    assert abs(value - truth) < 6 * error and error < truth / 10  # the sum over all pairs is off by 1.3
+
+
+def brute_precision_recall(real, fake, k):
+    real, fake = real.astype(np.float64), fake.astype(np.float64)
+
+    def share(queries, points):
+        radii = [np.sort(np.square(np.delete(points, i, 0) - p).sum(1))[k - 1] for i, p in enumerate(points)]
+        return np.mean([(np.square(points - q).sum(1) <= radii).any() for q in queries])
+
+    return share(fake, real), share(real, fake)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("kind", ["normal", "far from zero", "lattice", "duplicates", "wide"])
+def test_precision_and_recall_by_the_definition(kind, k, monkeypatch):
+    rng = np.random.default_rng(3)
+    real, fake = rng.normal(size=(60, 3)), rng.normal(size=(45, 3)) * 0.8 + 0.5
+    if kind == "far from zero":
+        real, fake = real + 1e5, fake + 1e5
+    elif kind == "lattice":
+        real, fake = np.round(real) / 10, np.round(fake) / 10
+    elif kind == "duplicates":  # balls of radius zero, and points on them
+        real, fake = np.repeat(real[:15], 4, axis=0) + 1e5, np.repeat(np.vstack([real[:5], fake[:6]]), 4, axis=0) + 1e5
+    elif kind == "wide":
+        real[0], fake[0] = 1e9, -1e9
+    real, fake = real.astype(np.float32), fake.astype(np.float32)
+    expected = brute_precision_recall(real, fake, k)
+    assert metrics.precision_recall(real, fake, k) == expected
+    monkeypatch.setattr(neighbours, "CELLS", 130)
+    assert metrics.precision_recall(real, fake, k) == expected
+    assert expected != (0, 0) and expected != (1, 1)
+
+
+def test_precision_and_recall_at_the_ends():
+    real = RNG.normal(size=(20, 4))
+    assert metrics.precision_recall(real, real[::-1]) == (1, 1)
+    assert metrics.precision_recall(real, real + 100) == (0, 0)
+    assert metrics.precision_recall(real, np.tile(real[:1], (20, 1))) == (1, 0.05)
+
+
+def brute_sliced(x, y, projections, seed):
+    """Quantiles at all of the n m steps."""
+    directions = np.random.default_rng(seed).normal(size=(projections, x.shape[1]))
+    squares = []
+    for direction in directions:
+        a, b = (np.sort(rows @ direction) / np.linalg.norm(direction) for rows in (x, y))
+        squares.append(np.mean((np.repeat(a, len(b)) - np.repeat(b, len(a))) ** 2))
+    return np.sqrt(np.mean(squares))
+
+
+@pytest.mark.parametrize("n, m", [(12, 12), (12, 8), (7, 12), (1, 5)])
+def test_sliced_wasserstein_by_repeated_rows(n, m, monkeypatch):
+    x, y = RNG.normal(size=(n, 3)), RNG.normal(size=(m, 3)) * 2
+    expected = brute_sliced(x, y, 20, 4)
+    np.testing.assert_allclose(metrics.sliced_wasserstein(x, y, 20, seed=4), expected, rtol=1e-12)
+    monkeypatch.setattr(metrics, "CELLS", 60)
+    turned = metrics.sliced_wasserstein(x[::-1], RNG.permutation(y), 20, seed=4)
+    np.testing.assert_allclose(turned, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("size", [1, 16])
+def test_sliced_wasserstein_of_a_shift(size):
+    """(u.s)^2 over directions u has the mean |s|^2 / F and the second moment 3 |s|^4 / (F (F + 2))."""
+    x, shift, projections = RNG.normal(size=(30, size)), RNG.normal(size=size), 2000
+    found = metrics.sliced_wasserstein(x, x + shift, projections) ** 2
+    spread = np.sqrt(max(3 / (size * (size + 2)) - 1 / size**2, 0) / projections)
+    assert abs(found / (shift @ shift) - 1 / size) <= 6 * spread + 1e-12
+
+
+def test_rmse_by_the_definition():
+    samples, reference = RNG.normal(size=(2, 9, 4, 4, 1)).astype(np.float32)
+    each = np.array([np.sqrt(np.mean((a.astype(np.float64) - b) ** 2)) for a, b in zip(samples, reference)])
+    found = metrics.rmse(samples, reference)
+    np.testing.assert_allclose(found["rmse"], np.sqrt(np.mean(each**2)), rtol=1e-12)
+    np.testing.assert_allclose(found["rmse_median"], np.sort(each)[4], rtol=1e-12)
+    assert metrics.rmse(samples + 1, samples)["rmse_median_se"] < 1e-7 < 0.02 < found["rmse_median_se"] < np.ptp(each)
+
+
+X, Y = RNG.normal(size=(2, 12, 4))
+BAD = np.where(np.arange(12)[:, None] == 3, np.nan, X)
+REFUSED = {
+    "distance": (partial(metrics.frechet, X[0], np.eye(4), X[0, :3], np.eye(3)), "moments of 4 and of 3 features"),
+    "covariance": (partial(metrics.target, X[0], np.eye(3)), r"covariance of shape \(3, 3\) with 4 means"),
+    "infinite": (partial(metrics.target, X[0] * np.inf, np.eye(4)), "4 of 4 numbers in mean are not finite"),
+    "jackknife": (partial(metrics.jackknife, [1.0]), r"values of shape \(1,\): at least 2 rows"),
+    "splits": (partial(metrics.inception_score, X[:9]), r"logits of shape \(9, 4\): at least 10 rows"),
+    "no split": (partial(metrics.inception_score, X, 0), "0 splits"),
+    "logits": (partial(metrics.inception_score, BAD), "4 of 48 numbers in logits are not finite"),
+    "kid": (partial(metrics.kid, X, BAD), "4 of 48 numbers in y are not finite"),
+    "one row": (partial(metrics.kid, X, Y[:1]), "y of shape .* at least 2 rows"),
+    "block": (partial(metrics.kid, X, Y, 1), "blocks of 1 rows"),
+    "dimensions": (partial(metrics.kid, X[0], Y), r"x of shape \(4,\): 2 dimensions"),
+    "widths": (partial(metrics.precision_recall, X, Y[:, :3]), "4 in real and 3 in fake"),
+    "neighbours": (partial(metrics.precision_recall, X, Y, 12), "real of shape .* at least 13 rows"),
+    "no neighbour": (partial(metrics.precision_recall, X, Y, 0), "neighbour number 0"),
+    "sliced": (partial(metrics.sliced_wasserstein, X, Y[:, :3]), "4 in x and 3 in y"),
+    "no direction": (partial(metrics.sliced_wasserstein, X, Y, 0), "0 projections"),
+    "pairs": (partial(metrics.rmse, X, Y[:3]), r"samples \(12, 4\) and reference \(3, 4\)"),
+    "no samples": (partial(metrics.rmse, X[:0], Y[:0]), r"samples of shape \(0, 4\): at least 1 row"),
+    "a number": (partial(metrics.rmse, 1.0, 2.0), r"samples of shape \(\): some dimensions"),
+    "rmse": (partial(metrics.rmse, BAD, Y), "4 of 48 numbers in samples are not finite"),
+    "counts": (partial(metrics.extrapolate, [9, 9], [1.0, 2.0]), "at least 2 different positive counts"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_has_no_answer_is_refused(name):
+    call, message = REFUSED[name]
+    with pytest.raises(ValueError, match=message):
+        call()
