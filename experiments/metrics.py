@@ -11,8 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments import neighbours
+from experiments.arrays import checked, moments, option, sets, slices
 
-CELLS = 2**22  # numbers of an intermediate array
+ROWS = 2048  # at a time in float64
+CELLS = 2**22  # numbers of an array of quantiles
 
 
 class Target(NamedTuple):
@@ -25,7 +27,7 @@ class Target(NamedTuple):
 
 def target(mean, covariance) -> Target:
     """What distances are to, from mean [F] and covariance [F, F]: the reference is decomposed once."""
-    mean, covariance = _moments(mean, covariance)
+    mean, covariance = moments(mean, covariance)
     vectors, scales = _factors(covariance)
     return Target(mean, covariance, (vectors * scales) @ vectors.T)
 
@@ -35,8 +37,10 @@ def distance(mean, covariance, target: Target) -> float:
 
     Biased upwards for moments of N rows, by O(1/N): see `extrapolate`. The last term is the sum of the singular values
     of C1^1/2 C2^1/2. Roots of the eigenvalues of the product would turn a rounding error of e into one of sqrt(e).
+    Not clipped at 0: of equal moments it is round-off of either sign. 2048 features take as long as 7 times numpy's
+    eigvalsh (2 s on two cores), `target` as 4 times.
     """
-    mean, covariance = _moments(mean, covariance)
+    mean, covariance = moments(mean, covariance)
     if mean.shape != target.mean.shape:
         raise ValueError(
             f"moments of {target.mean.size} and of {mean.size} features do not compare: take both from one network"
@@ -46,9 +50,9 @@ def distance(mean, covariance, target: Target) -> float:
     return float(np.square(mean - target.mean).sum() + np.trace(covariance) + np.trace(target.covariance) - 2 * cross)
 
 
-def frechet(mean1, covariance1, mean2, covariance2) -> float:
-    """Equation (1)."""
-    return distance(mean2, covariance2, target(mean1, covariance1))
+def frechet(mean1, cov1, mean2, cov2) -> float:
+    """Equation (1), of means [F] and covariances [F, F]."""
+    return distance(mean2, cov2, target(mean1, cov1))
 
 
 def _factors(covariance) -> tuple[np.ndarray, np.ndarray]:
@@ -60,7 +64,7 @@ def _factors(covariance) -> tuple[np.ndarray, np.ndarray]:
 
 def jackknife(values) -> float:
     """The standard error of a number from its values [B] with one of B blocks left out each (Quenouille, Tukey)."""
-    values = _checked("values", values, 1, least=2)
+    values = checked("values", values, 1, least=2)
     return float(np.sqrt((len(values) - 1) * np.var(values, dtype=np.float64)))
 
 
@@ -68,7 +72,7 @@ def extrapolate(counts, values) -> float:
     """A number of infinitely many images, from values [B] with counts [B] of images: the intercept of the least-squares
     line in 1 / N (Chong and Forsyth 2020, arXiv 1911.07023, FID_inf). What is left is a bias of O(1/N^2).
     """
-    counts, values = _checked("counts", counts, 1), _checked("values", values, 1)
+    counts, values = checked("counts", counts, 1), checked("values", values, 1)
     if counts.shape != values.shape or len(np.unique(counts)) < 2 or counts.min() <= 0:
         raise ValueError(
             f"values {values} with {counts} images have no line in 1 / N, which needs one value each and at least 2 "
@@ -84,9 +88,8 @@ def inception_score(logits, splits: int = 10) -> tuple[float, float | None]:
     and its standard error (None of one split). p(y) is each split's own, so that no score exceeds the images of a
     split: biased downwards, and only numbers of equally many images compare.
     """
-    logits = _checked("logits", logits, 2, least=max(splits, 1))
-    if splits < 1:
-        raise ValueError(f"{splits} splits of the images: give at least 1")
+    option("splits", splits)
+    logits = checked("logits", logits, 2, least=splits)
     return _mean([np.exp(_information(logits[part].astype(np.float64))) for part in _blocks(len(logits), splits)])
 
 
@@ -101,38 +104,44 @@ def _information(logits) -> float:
 
 def kid(x, y, block: int = 1000) -> tuple[float, float | None]:
     """Squared MMD of features [N, F] and [M, F] with the kernel (x.y / F + 1)^3 (Binkowski et al. 2018, equation 4):
-    unbiased, hence below zero at times. Mean over consecutive blocks of at least `block` rows of x and of y, with its
-    standard error (None of one block); every row is in one block.
+    unbiased, hence below zero at times. Mean over consecutive blocks of x, each against its like of y, and its standard
+    error (None of fewer than 4 rows). Blocks have at least `block` rows, or are two halves; every row is in one. The
+    order must be random: blocks of one class each are further apart than the sets are.
     """
-    x, y = _sets(2, x=x, y=y)
-    if block < 2:
-        raise ValueError(f"blocks of {block} rows have no pairs: give at least 2")
-    count = max(1, min(len(x), len(y)) // block)
-    return _mean([_mmd(x[rows], y[columns]) for rows, columns in zip(_blocks(len(x), count), _blocks(len(y), count))])
+    option("block", block, 2)
+    x, y = sets(2, x=x, y=y)
+    fewest = min(len(x), len(y))
+    count = max(fewest // block, min(2, fewest // 2))
+    pairs = [(x[rows], y[others]) for rows, others in zip(_blocks(len(x), count), _blocks(len(y), count))]
+    return _mean([_within(a) + _within(b) - 2 * _kernels(a, b) / (len(a) * len(b)) for a, b in pairs])
 
 
-def _mmd(x, y) -> float:
-    x, y = x.astype(np.float64), y.astype(np.float64)
-    own = [(_kernels(a, a) - ((np.square(a).mean(1) + 1) ** 3).sum()) / (len(a) * (len(a) - 1)) for a in (x, y)]
-    return sum(own) - 2 * _kernels(x, y) / (len(x) * len(y))
+def _within(x) -> float:
+    """Mean of the kernel over pairs of different rows."""
+    own = np.einsum("nf,nf->n", x, x, dtype=np.float64) / x.shape[1]
+    return (_kernels(x, x) - ((own + 1) ** 3).sum()) / (len(x) * (len(x) - 1))
 
 
 def _kernels(x, y) -> float:
     """The sum of the kernel over all pairs."""
-    step = max(1, CELLS // len(y))
-    return sum(((x[at : at + step] @ y.T / x.shape[1] + 1) ** 3).sum() for at in range(0, len(x), step))
+    total = 0.0
+    for a in (x[part].astype(np.float64) for part in slices(len(x), ROWS)):
+        for b in (y[part].astype(np.float64) for part in slices(len(y), ROWS)):
+            total += ((a @ b.T / x.shape[1] + 1) ** 3).sum()
+    return total
 
 
-def precision_recall(real, fake, k: int = 3) -> tuple[float, float]:
+def precision_recall(real, fake, k: int = 3, rows: int = 128) -> tuple[float, float]:
     """Shares of fake [N, F] within the balls of real [M, F], and of real within those of fake; a ball reaches to the
     k-th nearest other point of its own set (Kynkäänniemi et al. 2019, equations 1 and 2). Both grow with the number
-    of images of the set with the balls: only numbers of equally many images compare.
+    of images of the set with the balls: only numbers of equally many images compare. Distances of `rows` points to
+    all others are in memory at a time. Balls are closed, and ties decided exactly: duplicates are at distance 0.
     """
-    real, fake = _sets(max(k, 1) + 1, real=real, fake=fake)
-    if k < 1:
-        raise ValueError(f"the neighbour number {k}: give at least 1")
+    option("k", k)
+    option("rows", rows)
+    real, fake = sets(k + 1, real=real, fake=fake)
     pairs = (fake, real), (real, fake)
-    precision, recall = (neighbours.covered(a, b, neighbours.radii(b, k)).mean() for a, b in pairs)
+    precision, recall = (neighbours.covered(a, b, neighbours.radii(b, k, rows), rows).mean() for a, b in pairs)
     return float(precision), float(recall)
 
 
@@ -141,9 +150,8 @@ def sliced_wasserstein(x, y, projections: int = 512, seed: int = 0) -> float:
     them (Bonneel et al. 2015); in units of the features, a shift by s is |s| / sqrt(F). Biased upwards for few rows.
     Quantile functions are integrated as the step functions they are, so that N and M may differ.
     """
-    x, y = (rows.astype(np.float64) for rows in _sets(1, x=x, y=y))
-    if projections < 1:
-        raise ValueError(f"{projections} projections: give at least 1")
+    option("projections", projections)
+    x, y = sets(x=x, y=y)
     n, m = len(x), len(y)
     ends = np.union1d(np.arange(1, n + 1) * m, np.arange(1, m + 1) * n)  # where either steps, in units of 1 / (n m)
     i, j, widths = (ends - 1) // m, (ends - 1) // n, np.diff(ends, prepend=0) / (n * m)
@@ -151,16 +159,21 @@ def sliced_wasserstein(x, y, projections: int = 512, seed: int = 0) -> float:
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     total, step = 0.0, max(1, CELLS // len(ends))
     for at in range(0, projections, step):
-        a, b = (np.sort(directions[at : at + step] @ rows.T) for rows in (x, y))
+        a, b = (np.sort(_projected(rows, directions[at : at + step])) for rows in (x, y))
         total += (np.square(a[:, i] - b[:, j]) @ widths).sum()
     return float(np.sqrt(total / projections))
+
+
+def _projected(rows, directions) -> np.ndarray:
+    """Coordinates [P, N] of rows [N, F] along directions [P, F]."""
+    return np.concatenate([directions @ rows[part].astype(float).T for part in slices(len(rows), ROWS)], axis=1)
 
 
 def rmse(samples, reference) -> dict:
     """Root mean square error of samples [n, *D] against reference [n, *D]: over all samples, and its median over
     samples (of which a few that land elsewhere move the mean) with a standard error from a bootstrap over samples.
     """
-    samples, reference = _checked("samples", samples), _checked("reference", reference)
+    samples, reference = checked("samples", samples), checked("reference", reference)
     if samples.shape != reference.shape:
         raise ValueError(f"samples {samples.shape} and reference {reference.shape} do not pair: give one for each")
     difference = (samples.astype(np.float64) - reference).reshape(len(samples), -1)
@@ -182,32 +195,3 @@ def _mean(values) -> tuple[float, float | None]:
 def _blocks(count: int, parts: int) -> list[slice]:
     """Consecutive, as equal as can be."""
     return [slice(count * part // parts, count * (part + 1) // parts) for part in range(parts)]
-
-
-def _checked(name: str, values, dimensions: int | None = None, least: int = 1) -> np.ndarray:
-    """As an array of finite numbers, with so many dimensions (None: at least 1) and at least so many rows."""
-    values = np.asarray(values)
-    if values.ndim != (dimensions or max(values.ndim, 1)):
-        raise ValueError(f"{name} of shape {values.shape}: {dimensions or 'some'} dimensions are needed, reshape them")
-    if len(values) < least or not values.size:
-        raise ValueError(f"{name} of shape {values.shape}: at least {least} rows are needed, take more images")
-    bad = values.size - np.count_nonzero(np.isfinite(values))
-    if bad:
-        raise ValueError(f"{bad} of {values.size} numbers in {name} are not finite: find the images that they are of")
-    return values
-
-
-def _sets(least: int, **sets) -> list[np.ndarray]:
-    """Sets of rows with equally many features."""
-    found = [_checked(name, rows, 2, least) for name, rows in sets.items()]
-    if found[0].shape[1] != found[1].shape[1]:
-        widths = " and ".join(f"{rows.shape[1]} in {name}" for name, rows in zip(sets, found))
-        raise ValueError(f"numbers of features differ, {widths}: take both from one network")
-    return found
-
-
-def _moments(mean, covariance) -> tuple[np.ndarray, np.ndarray]:
-    mean, covariance = _checked("mean", mean, 1), _checked("covariance", covariance, 2)
-    if covariance.shape != mean.shape * 2:
-        raise ValueError(f"covariance of shape {covariance.shape} with {mean.size} means: take both from one file")
-    return mean.astype(np.float64), covariance.astype(np.float64)

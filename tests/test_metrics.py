@@ -134,12 +134,15 @@ def brute_mmd(x, y):
 
 def test_kid_by_the_definition(monkeypatch):
     x, y = RNG.normal(size=(31, 4)), RNG.normal(size=(22, 4)) + 0.3
-    np.testing.assert_allclose(metrics.kid(x, y)[0], brute_mmd(x, y), rtol=1e-10)
-    assert metrics.kid(x, y, block=12)[1] is None
-    monkeypatch.setattr(metrics, "CELLS", 30)
-    values = [brute_mmd(x[:15], y[:11]), brute_mmd(x[15:], y[11:])]
-    expected = np.mean(values), np.std(values, ddof=1) / np.sqrt(2)
-    np.testing.assert_allclose(metrics.kid(x, y, block=11), expected, rtol=1e-10)
+    monkeypatch.setattr(metrics, "ROWS", 4)
+    for block, count in ((11, 2), (7, 3), (100, 2)):  # never fewer than two blocks where that leaves pairs
+        parts = [[slice(n * i // count, n * (i + 1) // count) for i in range(count)] for n in (31, 22)]
+        values = [brute_mmd(x[a], y[b]) for a, b in zip(*parts)]
+        expected = np.mean(values), np.std(values, ddof=1) / np.sqrt(count)
+        np.testing.assert_allclose(metrics.kid(x, y, block=block), expected, rtol=1e-10)
+    value, error = metrics.kid(x, y[:3])
+    np.testing.assert_allclose(value, brute_mmd(x, y[:3]), rtol=1e-10)
+    assert error is None
 
 
 def test_kid_is_unbiased_and_knows_its_error():
@@ -189,8 +192,8 @@ def test_precision_and_recall_by_the_definition(kind, k, monkeypatch):
         real, fake = real.astype(np.float32), fake.astype(np.float32)
     expected = brute_precision_recall(real, fake, k)
     assert metrics.precision_recall(real, fake, k) == expected
-    monkeypatch.setattr(neighbours, "CELLS", 130)
-    assert metrics.precision_recall(real, fake, k) == expected
+    monkeypatch.setattr(neighbours, "CELLS", 13)
+    assert metrics.precision_recall(real, fake, k, rows=7) == expected
     assert expected != (0, 0) and expected != (1, 1)
 
 
@@ -217,6 +220,7 @@ def test_sliced_wasserstein_by_repeated_rows(n, m, monkeypatch):
     expected = brute_sliced(x, y, 20, 4)
     np.testing.assert_allclose(metrics.sliced_wasserstein(x, y, 20, seed=4), expected, rtol=1e-12)
     monkeypatch.setattr(metrics, "CELLS", 60)
+    monkeypatch.setattr(metrics, "ROWS", 5)
     turned = metrics.sliced_wasserstein(x[::-1], RNG.permutation(y), 20, seed=4)
     np.testing.assert_allclose(turned, expected, rtol=1e-12)
 
@@ -247,17 +251,18 @@ REFUSED = {
     "infinite": (partial(metrics.target, X[0] * np.inf, np.eye(4)), "4 of 4 numbers in mean are not finite"),
     "jackknife": (partial(metrics.jackknife, [1.0]), r"values of shape \(1,\): at least 2 rows"),
     "splits": (partial(metrics.inception_score, X[:9]), r"logits of shape \(9, 4\): at least 10 rows"),
-    "no split": (partial(metrics.inception_score, X, 0), "0 splits"),
+    "no split": (partial(metrics.inception_score, X, 0), "splits is 0: give at least 1"),
     "logits": (partial(metrics.inception_score, BAD), "4 of 48 numbers in logits are not finite"),
     "kid": (partial(metrics.kid, X, BAD), "4 of 48 numbers in y are not finite"),
     "one row": (partial(metrics.kid, X, Y[:1]), "y of shape .* at least 2 rows"),
-    "block": (partial(metrics.kid, X, Y, 1), "blocks of 1 rows"),
+    "block": (partial(metrics.kid, X, Y, 1), "block is 1: give at least 2"),
     "dimensions": (partial(metrics.kid, X[0], Y), r"x of shape \(4,\): 2 dimensions"),
     "widths": (partial(metrics.precision_recall, X, Y[:, :3]), "4 in real and 3 in fake"),
     "neighbours": (partial(metrics.precision_recall, X, Y, 12), "real of shape .* at least 13 rows"),
-    "no neighbour": (partial(metrics.precision_recall, X, Y, 0), "neighbour number 0"),
+    "no rows": (partial(metrics.precision_recall, X, Y, rows=0), "rows is 0: give at least 1"),
+    "no neighbour": (partial(metrics.precision_recall, X, Y, 0), "k is 0: give at least 1"),
     "sliced": (partial(metrics.sliced_wasserstein, X, Y[:, :3]), "4 in x and 3 in y"),
-    "no direction": (partial(metrics.sliced_wasserstein, X, Y, 0), "0 projections"),
+    "no direction": (partial(metrics.sliced_wasserstein, X, Y, 0), "projections is 0: give at least 1"),
     "pairs": (partial(metrics.rmse, X, Y[:3]), r"samples \(12, 4\) and reference \(3, 4\)"),
     "no samples": (partial(metrics.rmse, X[:0], Y[:0]), r"samples of shape \(0, 4\): at least 1 row"),
     "a number": (partial(metrics.rmse, 1.0, 2.0), r"samples of shape \(\): some dimensions"),
