@@ -41,7 +41,7 @@ ROOT = Path(__file__).resolve().parent
 DEFAULT = "configs/fashion_mnist.py"
 MOST_DEVICES = 256  # that are simulated on a CPU
 EXPERIMENTS = (
-    *("benchmark", "sample", "ems", "convert", "train", "classifier"),
+    *("benchmark", "sample", "score", "reference", "ems", "convert", "train", "classifier"),
     *("speed", "throughput", "health", "spectrum", "convergence", "parity", "ems_ablation", "ems_parity"),
     *("fit_gaussian", "score_analysis", "learning", "trajectories", "teleport", "choose_skip", "flows_2d"),
 )

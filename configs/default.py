@@ -7,6 +7,8 @@ those that are set reach the builder, so a misspelt or foreign option is an erro
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
+NVIDIA = "https://api.ngc.nvidia.com/v2/models/nvidia/research"
+
 
 def get_config() -> ConfigDict:
     c = ConfigDict()
@@ -130,9 +132,26 @@ def get_config() -> ConfigDict:
     c.data = ConfigDict()
     c.data.name = "fashion_mnist"
     c.data.path = ""  # a folder with the data set; empty: the system package, else download
-    c.images = ""  # for `ems`: a folder of samples/*.npz, or one file; empty: the training set
-    c.reference = ""  # moments of the data in feature space and pixel space: a path or an address
+    c.images = ""  # for `ems`: a folder of samples/*.npz, or one file; empty: the training set. For `score` and
+    # `reference`: any images (experiments/images.py)
+    c.features = "auto"  # classifier | inception | spatial (of Inception, for sFID) | pixels | none: distances are in
+    # these; auto: the classifier where there is one, else Inception for `score` and `reference`, and none elsewhere
+    c.reference = ""  # moments of the data in these features: a path or an address
     c.classifier = ""  # parameters of the feature network
+
+    c.inception = ConfigDict()  # Inception-v3 of 2015-12-05: any released form of its weights, as in `model`
+    c.inception.checkpoint = ""
+    c.inception.address = f"{NVIDIA}/stylegan3/versions/1/files/metrics/inception-2015-12-05.pkl"
+    c.inception.file = ""
+    c.inception.sha256 = ""
+
+    c.score = ConfigDict()
+    c.score.metrics = ()  # beside the Fréchet distance, see experiments/score.py
+    c.score.solution = ""  # images that `rmse` is to
+    c.score.extrapolate = False  # the distance of infinitely many images, too
+    c.score.batch = 64
+    c.score.layout = "mu, sigma"  # of the file that `reference` writes: arr_0 | mu_s, sigma_s | pool_3 | edm2
+
     c.oracle = ""  # for `parity` and `convergence`: a directory of official samplers' numbers
 
     c.sample = ConfigDict()
@@ -142,7 +161,7 @@ def get_config() -> ConfigDict:
     c.sample.devices = 0  # on how many devices; 0: all
     c.sample.block = 512  # images per file of `sample`; a finished file is not sampled again on restart
     c.sample.keep = "npz"  # npz | png: as images/000000/000123.png | none: features and sums of images, not the images
-    c.sample.scored = ()  # `sample` also scores the first so many images, whatever the count
+    c.sample.scored = ()  # `sample` and `score` also score the first so many images, whatever the count
 
     c.train = ConfigDict()
     c.train.steps = 20_000

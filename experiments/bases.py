@@ -9,8 +9,8 @@ import numpy as np
 from scipy.fft import dct
 
 import models
-from experiments import metrics
 from experiments.build import choose, find
+from experiments.frechet import load_reference
 
 
 def turn(config, network):
@@ -66,5 +66,5 @@ def _pixel_moments(config, network):
         mean = m.weights @ m.means
         covariance = np.einsum("k,kir,kr,kjr->ij", m.weights, m.basis, m.variances, m.basis)
         return mean, covariance + np.einsum("k,ki,kj->ij", m.weights, m.means - mean, m.means - mean)
-    reference = metrics.load_reference(find(config.reference))
+    reference = load_reference(find(config.reference))
     return tuple(reference[f"train_pixel_{name}"].astype(np.float64) for name in ("mean", "cov"))

@@ -14,7 +14,6 @@ from tqdm import tqdm
 
 from experiments import exact, plots, plots_of_errors, report, runner
 from experiments.build import (
-    build_frechet,
     build_indices,
     build_nfes,
     build_schedule,
@@ -22,10 +21,12 @@ from experiments.build import (
     initial_scale,
     sampling_range,
 )
+from experiments.build_features import build_frechet
 from experiments.build_model import build_model
 from experiments.build_table import build_table, resolve
 from experiments.build_teleport import build_jumps
 from experiments.data import to_uint8
+from experiments.drawing import hash_of_ems, hash_of_table, passport_of
 from experiments.ems import find_ems
 from experiments.published import COLUMN, published_column, published_note
 from experiments.sampler import make_sampler
@@ -37,7 +38,7 @@ def run(config, workdir) -> list[dict]:
     workdir = Path(workdir)
     report.write_config(workdir / "config.json", config)
     network, frechet = build_model(config), build_frechet(config)
-    tables, starts = build_tables(config, network, workdir)
+    tables, starts, used = build_tables(config, network, workdir)
     samples, seconds = sample_all(config, network, tables, build_jumps(config, network, starts))
     if REFERENCE not in samples:
         samples[REFERENCE] = solve_exactly(config, network)
@@ -45,7 +46,10 @@ def run(config, workdir) -> list[dict]:
     for key, table in tables.items():
         row = {"solver": REFERENCE if key == REFERENCE else key[0], "nfe": table.nfe, "teleport": starts[key]}
         row |= {} if key == REFERENCE else errors(samples[key], samples[REFERENCE])
-        row |= {"frechet": frechet(to_uint8(samples[key])) if frechet else None}
+        if frechet:
+            rules = {"seed": config.sample.seed, "labels": str(config.model.labels)}
+            origin = rules | {"table": hash_of_table(table), "ems": used[key]}
+            row |= frechet(to_uint8(samples[key])) | {"passport": passport_of(frechet, origin, len(samples[key]))}
         row |= {"images": len(samples[key]), "seconds": seconds[key]}
         rows.append(row | published_column(config, row["solver"], row["nfe"]))
     note = "\n".join([report.legend(rows), *published_note(config, rows)])
@@ -55,21 +59,21 @@ def run(config, workdir) -> list[dict]:
     return rows
 
 
-def build_tables(config, network, workdir) -> tuple[dict, dict]:
+def build_tables(config, network, workdir) -> tuple[dict, dict, dict]:
     """{(label, nfe): table}, and under `reference` the reference solution's, unless the model can be solved exactly;
-    and by the same keys the sigma / alpha that each is teleported to, or None.
+    and by the same keys the sigma / alpha that each is teleported to, and the hash of the EMS that it uses, or None.
     """
     nfes, solvers = build_nfes(config), build_solvers(config)
     ems = find_ems(config, network, workdir, solvers)
-    tables, starts = {}, {REFERENCE: None}
+    tables, starts, used = {}, {REFERENCE: None}, {REFERENCE: None}
     if config.model.name != "mixture":
         tables[REFERENCE] = reference_table(config, network)
     for nfe in nfes:
         for label, options in solvers:
             options = resolve(config, options, nfe, ems)
             tables[label, nfe] = build_table(config, options, nfe, network.prediction, ems)
-            starts[label, nfe] = options["teleport"]
-    return tables, starts
+            starts[label, nfe], used[label, nfe] = options["teleport"], hash_of_ems(options, ems)
+    return tables, starts, used
 
 
 def reference_table(config, network):

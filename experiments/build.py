@@ -12,7 +12,6 @@ import numpy as np
 
 import solvers.schedule as schedules
 from experiments.fetch import fetch
-from experiments.metrics import Frechet, make_frechet
 from solvers import SOLVERS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -171,11 +170,3 @@ def _entries(config) -> list[tuple[str, dict]]:
         names = [name.strip() for name in entry.split(",")] if isinstance(entry, str) else []
         solvers += [(name, {"name": name}) for name in names] or [(entry[0], dict(entry[1]))]
     return solvers
-
-
-def build_frechet(config) -> Frechet | None:
-    """The Fréchet distance to `reference` in the features of `classifier`, or None where these are not given."""
-    if not (config.classifier and config.reference):
-        return None
-    with config_errors():
-        return make_frechet(find(config.classifier), find(config.reference))

@@ -17,6 +17,8 @@ from tqdm import tqdm
 
 import models
 from experiments import data, metrics, report
+from experiments.features import Space, features
+from experiments.moments import moments
 from models import classifier as classifiers
 from models.checkpoint import write_npz
 
@@ -70,7 +72,7 @@ def fit(module, images, labels, *, epochs: float, seed: int = 0, batch: int = BA
 def predict(module, params, images, batch: int = 250) -> np.ndarray:
     """Classes [N] of images uint8 [N, H, W, C]."""
     head = params["logits"]
-    return (metrics.features((module, params), images, batch) @ head["kernel"] + head["bias"]).argmax(-1)
+    return (features(Space("classifier", module, params), images, batch) @ head["kernel"] + head["bias"]).argmax(-1)
 
 
 def write_reference(path, classifier, train, test) -> dict:
@@ -82,14 +84,14 @@ def write_reference(path, classifier, train, test) -> dict:
     """
     arrays, found = {}, {}
     for name, images in (("train", train), ("test", test)):
-        found[name] = metrics.features(classifier, images)
+        found[name] = features(Space("classifier", *classifier), images)
         for space, rows in (("feature", found[name]), ("pixel", data.to_float(images).reshape(len(images), -1))):
-            mean, cov = metrics.moments(rows)
+            mean, cov = moments(rows)
             arrays |= {f"{name}_{space}_mean": mean, f"{name}_{space}_cov": cov.astype(np.float32)}
         arrays[f"{name}_count"] = np.int64(len(images))
     target = arrays["train_feature_mean"], arrays["train_feature_cov"]
     real = {
-        str(n): metrics.frechet(*metrics.moments(found["test"][:n]), *target)
+        str(n): metrics.frechet(*moments(found["test"][:n]), *target)
         for n in sorted({min(n, len(test)) for n in (1000, 5000, len(test))})
     }
     for n, value in real.items():

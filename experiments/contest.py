@@ -14,22 +14,25 @@ from tqdm import tqdm
 
 from experiments import report, runner
 from experiments.benchmark import errors
-from experiments.build import build_frechet, build_indices
+from experiments.build import build_indices
+from experiments.build_features import build_frechet
 from experiments.build_model import build_labels
 from experiments.data import to_uint8
+from experiments.drawing import hash_of_table, passport_of
 from experiments.ems import identity
 from solvers import Table
 from solvers.ems_file import fingerprint
 
-MEASURES = {"rmse": "RMSE", "rmse_median": "median RMSE", "frechet": "Fréchet distance"}
+MEASURES = {"rmse": "RMSE", "rmse_median": "median RMSE", "frechet": "Fréchet distance", "fid": "FID"}
 
 
 class Entry(NamedTuple):
-    """collect: make_sampler's; jump: to where the table starts, or None."""
+    """collect: make_sampler's; jump: to where the table starts, or None; ems: the hash of those it uses, or None."""
 
     collect: Callable
     table: Table
     jump: tuple | None = None
+    ems: str | None = None
 
 
 def contest(config, network, entries: Mapping, seeds, path: Path) -> dict:
@@ -38,7 +41,7 @@ def contest(config, network, entries: Mapping, seeds, path: Path) -> dict:
     """
     indices, frechet, (fine, *keys) = build_indices(config), build_frechet(config), entries
     aligned = runner.align({key: entry.table for key, entry in entries.items()})
-    names = dict(zip(entries, _names(config, network, entries)))
+    names = dict(zip(entries, _names(config, network, frechet, entries)))
     rows = _read(path)
     known = {(row["made"], row["seed"]): row["measured"] for row in rows}
     missing = {seed: [key for key in keys if (names[key], seed) not in known] for seed in seeds}
@@ -48,9 +51,10 @@ def contest(config, network, entries: Mapping, seeds, path: Path) -> dict:
             reference, _ = entries[fine].collect(*aligned[fine], indices, seed=seed)
             for key in missing[seed]:
                 samples, _ = entries[key].collect(*aligned[key], indices, seed=seed, jump=entries[key].jump)
-                measured = errors(samples, reference) | ({"frechet": frechet(to_uint8(samples))} if frechet else {})
+                measured = errors(samples, reference) | (frechet(to_uint8(samples)) if frechet else {})
                 known[names[key], seed] = measured
-                rows.append({"key": str(key), "made": names[key], "seed": seed, "measured": measured})
+                row = {"key": str(key), "made": names[key], "seed": seed, "measured": measured}
+                rows.append(row | _passport(config, frechet, entries[key], seed))
                 report.write_json(path, rows)
                 bar.update()
     return {key: spread([known[names[key], seed] for seed in seeds]) for key in keys}
@@ -63,11 +67,19 @@ def _read(path: Path) -> list[dict]:
         raise ValueError(f"{path} is damaged ({error}): delete it, and all is measured again") from error
 
 
-def _names(config, network, entries):
+def _passport(config, frechet, entry: Entry, seed) -> dict:
+    if frechet is None:
+        return {}
+    origin = {"table": hash_of_table(entry.table), "ems": entry.ems}
+    settings = origin | {"seed": seed, "labels": str(config.model.labels)}
+    return {"passport": passport_of(frechet, settings, config.sample.count)}
+
+
+def _names(config, network, frechet, entries):
     """A hash of each entry with all that its samples and measures depend on beside the seed."""
     fine = next(iter(entries.values())).table
     what = identity(config, network) | {"shape": network.shape, "dtype": config.model.dtype}
-    what |= {key: str(config[key]) for key in ("classifier", "reference")}
+    what |= {"features": frechet.space.about(), "reference": frechet.reference} if frechet else {}
     what |= {"labels": build_labels(config, network, build_indices(config)), "fine": fine}
     common = fingerprint(what)
     return [fingerprint({"common": common, "table": entry.table, "jump": entry.jump}) for entry in entries.values()]

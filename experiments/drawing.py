@@ -11,16 +11,21 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import metrics, runner
+from experiments import runner
 from experiments.blocks import Block, sums_of
-from experiments.build import build_frechet, build_nfes, build_solver, find
+from experiments.build import build_nfes, build_solver, find
+from experiments.build_features import build_frechet
 from experiments.build_model import Network, build_labels, build_model
 from experiments.build_table import build_table, resolve
 from experiments.build_teleport import build_jumps
 from experiments.data import to_uint8
 from experiments.ems import find_ems, identity
+from experiments.frechet import Frechet
+from experiments.images import SAMPLE_RULE
+from experiments.mesh import place
+from experiments.passport import ORIGIN, passport
 from experiments.processes import patiently, stop_if_told, together
-from experiments.sampler import make_generator
+from experiments.sampler import build_mesh, make_generator
 from solvers import Table
 from solvers.ems_file import fingerprint
 
@@ -33,7 +38,7 @@ class Case(NamedTuple):
 
     config: Any
     network: Network
-    frechet: metrics.Frechet | None
+    frechet: Frechet | None
     solver: str
     table: Table
     rows: int
@@ -52,18 +57,40 @@ def build_case(config, workdir) -> Case:
     start = options["teleport"]
     jump = build_jumps(config, network, {0: start})[0]
     solver = f"{label}: {options['name']}" if label in ("auto", "teleport") else label
-    settings = settings_of(config, network, options, nfe, ems)
+    settings = settings_of(config, network, options, table, nfe, ems)
     return Case(config, network, build_frechet(config), solver, table, rows, start, jump, settings)
 
 
-def settings_of(config, network, options, nfe, ems) -> dict:
+def settings_of(config, network, options, table, nfe, ems) -> dict:
     """What makes a sample the one it is, as plain values; files by their content, wherever they lie."""
     gaussian = config.teleport.gaussian if options["teleport"] is not None else ""
-    used = {name: getattr(ems, name) for name in ("lam", *"lsb")} if options["name"] == "dpm_v3" else None
     about = {"seed": config.sample.seed, "dtype": config.model.dtype, "labels": str(config.model.labels), "nfe": nfe}
-    about |= {"solver": options, "grid": config.grid.to_dict(), "ems": used and fingerprint(used)}
+    about |= {
+        "solver": options,
+        "table": hash_of_table(table),
+        "grid": config.grid.to_dict(),
+        "ems": hash_of_ems(options, ems),
+    }
     about["gaussian"] = gaussian and hashlib.sha256(find(gaussian).read_bytes()).hexdigest()[:16]
     return identity(config, network) | about
+
+
+def hash_of_ems(options, ems) -> str | None:
+    """Of the statistics, where a solver of these options uses them."""
+    used = ("lam", *"lsb") if options["name"] == "dpm_v3" else ()
+    return fingerprint({name: getattr(ems, name) for name in used}) if used else None
+
+
+def hash_of_table(table: Table) -> str:
+    """Of the coefficients in float32, which is how they are used; without rows or columns that were added."""
+    return fingerprint(table.astype(np.float32)._asdict())
+
+
+def passport_of(frechet: Frechet, settings: dict, count: int) -> dict:
+    """Of a score of the samples below `count` that are of these `settings`, here or in a run's files."""
+    rules = {"uint8": SAMPLE_RULE, "labels": settings["labels"], "seed": settings["seed"]}
+    origin = {key: settings[key] for key in ORIGIN}
+    return passport(frechet.space.about(), frechet.reference, np.arange(count), **rules, **origin)
 
 
 def make_fill(case: Case, mesh=None) -> Callable:
@@ -72,7 +99,8 @@ def make_fill(case: Case, mesh=None) -> Callable:
     While a block is written, the devices go on. Of several processes, all draw, and the first has `blocks`, the others
     None. on_batch(count) is called after each batch with the number of its samples.
     """
-    hash_of, generate = np.array(network_hash(case.frechet)), make_batches(case, mesh)
+    generate = make_batches(case, mesh)
+    hash_of = np.array(case.frechet.space.network if case.frechet else "")
 
     def fill(indices, blocks, on_batch) -> float:
         next(generate(rows=0, indices=indices))  # no row runs: compiles
@@ -92,12 +120,14 @@ def make_fill(case: Case, mesh=None) -> Callable:
 
 def make_batches(case: Case, mesh=None) -> Callable:
     """generate(rows=..., indices=...): the (indices, (images, features)) of batch after batch."""
-    finish = make_finish(case.network.shape, case.frechet)
+    mesh = mesh or build_mesh(case.config)
+    finish = make_finish(case.network.shape, case.frechet and case.frechet.space, mesh)
     return partial(make_generator(case.config, case.network, mesh), case.table, jump=case.jump, finish=finish)
 
 
-def make_finish(shape, frechet):
+def make_finish(shape, space, mesh):
     """finish(samples) -> (images, features) on the devices: uint8 where samples are images, float32 else."""
+    space = space and space._replace(params=place(mesh, space.params))
 
     @jax.jit
     def images_of(samples):
@@ -106,14 +136,9 @@ def make_finish(shape, frechet):
     def finish(samples):
         images = images_of(samples)
         empty = np.empty((len(images), 0), np.float32)
-        return images, empty if frechet is None else metrics.on_device(*frechet.classifier, images)
+        return images, empty if space is None else space.on_device(images)
 
     return finish
-
-
-def network_hash(frechet) -> str:
-    """Of the feature network; empty without one."""
-    return fingerprint(frechet.classifier[1]) if frechet else ""
 
 
 def sizes_of(indices, block: int) -> list[int]:

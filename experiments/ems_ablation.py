@@ -16,6 +16,7 @@ from experiments.build import build_indices, build_nfes, config_errors
 from experiments.build_model import build_model
 from experiments.build_table import build_table
 from experiments.contest import MEASURES, Entry, contest
+from experiments.drawing import hash_of_ems
 from experiments.ems import compute, read_ems
 from experiments.sampler import make_sampler
 
@@ -28,7 +29,7 @@ def run(config, workdir) -> list[dict]:
     with config_errors():
         networks, tables = build_tables(config, workdir)
     samplers = {basis: make_sampler(config, network) for basis, network in networks.items()}
-    entries = {key: Entry(samplers[basis], table) for key, (basis, table) in tables.items()}
+    entries = {key: Entry(samplers[basis], table, None, used) for key, (basis, table, used) in tables.items()}
     found = contest(config, networks[config.ems.basis], entries, config.ablation.seeds, workdir / "measured.json")
     rows = [{"solver": label, "nfe": nfe} | row for (label, nfe), row in found.items()]
     report.write_csv(workdir / "results.csv", rows, COLUMNS)
@@ -41,10 +42,10 @@ def run(config, workdir) -> list[dict]:
 
 
 def build_tables(config, workdir) -> tuple[dict, dict]:
-    """{basis: network}, and {(label, nfe): (basis, table)}, the fine reference solution first."""
+    """{basis: network}, and {(label, nfe): (basis, table, hash of EMS)}, the fine reference solution first."""
     basis = config.ems.basis
     networks = {basis: build_model(config)}
-    tables = {(REFERENCE, config.benchmark.reference_nfe): (basis, reference_table(config, networks[basis]))}
+    tables = {(REFERENCE, config.benchmark.reference_nfe): (basis, reference_table(config, networks[basis]), None)}
     for label, changes, options in config.ablation.rows:
         own = config.copy_and_resolve_references()
         own.ems.update(changes)
@@ -55,7 +56,8 @@ def build_tables(config, workdir) -> tuple[dict, dict]:
         if options["name"] == "dpm_v3":
             ems = read_ems(own, network) or compute(own, network, workdir / "ems")
         for nfe in build_nfes(config):
-            tables[label, nfe] = basis, build_table(own, options, nfe, network.prediction, ems)
+            table = build_table(own, options, nfe, network.prediction, ems)
+            tables[label, nfe] = basis, table, hash_of_ems(options, ems)
     return networks, tables
 
 

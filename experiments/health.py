@@ -15,10 +15,11 @@ import numpy as np
 from tqdm import tqdm
 
 import gaussian
-from experiments import data, metrics, plots, report, runner
+from experiments import data, plots, report, runner
 from experiments.build import ConfigError, build_schedule, find, initial_scale
 from experiments.build_model import build_model
 from experiments.ems import read_ems
+from experiments.frechet import load_reference
 from solvers import SOLVERS, sample
 from solvers.grid import GRIDS
 
@@ -64,7 +65,7 @@ def read_gaussian(config, shape) -> gaussian.Mixture:
         raise ConfigError(
             "health compares with the data's moments: set reference to a file of the classifier experiment"
         )
-    reference = metrics.load_reference(find(config.reference))
+    reference = load_reference(find(config.reference))
     mean, covariance = reference["train_pixel_mean"], reference["train_pixel_cov"]
     return gaussian.from_covariances(np.ones(1), mean.reshape(1, *shape), covariance[None].astype(np.float64))
 

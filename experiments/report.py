@@ -9,11 +9,24 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments.passport import ORIGIN, apart, name
 from models.checkpoint import write_npz
 
-COLUMNS = ("solver", "nfe", "teleport", "rmse", "rmse_median", "rmse_median_se", "frechet", "images", "seconds")
-PRINTED = ("solver", "nfe", "teleport", "rmse", "rmse_median", "frechet", "images", "seconds", "published")
-SMALLER_IS_BETTER = ("rmse", "rmse_median", "frechet")
+DISTANCES = ("fid", "frechet", "sfid")
+MORE = ("inception_score", "kid", "precision", "recall", "sliced_wasserstein", "rmse_to_solution")
+SCORES = DISTANCES + MORE  # numbers that have a passport
+ERRORS = ("rmse", "rmse_median", "rmse_median_se")
+MEANINGS = {
+    "fid": "Fréchet Inception distance",
+    "sfid": "Fréchet distance in spatial features of Inception (sFID)",
+    "frechet": "Fréchet distance in the features that the passport names, NOT the Inception FID,",
+}
+ENOUGH = 10_000
+BIASED = "compare equal counts only, or extrapolate (score.extrapolate)"
+ABOUT = ("passport", "table", "ems")  # of a score, as hashes
+COLUMNS = ("solver", "nfe", "teleport", *ERRORS, *DISTANCES, "images", "seconds", *ABOUT)
+PRINTED = ("solver", "nfe", "teleport", "rmse", "rmse_median", *DISTANCES, "images", "seconds", "published")
+SMALLER_IS_BETTER = ("rmse", "rmse_median", *DISTANCES)
 
 
 @contextmanager
@@ -40,7 +53,8 @@ def write_config(path, config):
 
 
 def write_csv(path, rows, columns=COLUMNS):
-    """One line per row (a dict); a value of None is left empty."""
+    """One line per row (a dict); a value of None is left empty. Scores: see `separate`."""
+    rows, columns = separate(rows, columns, errors=True)
     with replacing(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
@@ -50,6 +64,31 @@ def write_csv(path, rows, columns=COLUMNS):
 def write_samples(path, images, indices, **more):
     """`images` uint8 [n, H, W, C] (float32 [n, *D] for data that are not images) and `indices` [n]."""
     write_npz(path, {"images": images, "indices": np.asarray(indices), **more}, compress=True)
+
+
+def separate(rows, columns, errors=False) -> tuple[list[dict], list[str]]:
+    """Rows and columns in which no two scores of different passports share a column; without scores nothing changes.
+
+    Of `columns`, scores that no row has are left out; with `errors`, each is followed by its standard error.
+    """
+    rows, of, _ = apart(rows, SCORES)
+    wide = []
+    for column in columns:
+        wide += of.get(column, [column])
+    known = [c for c in wide if not c.startswith(SCORES) or any(row.get(c) is not None for row in rows)]
+    if errors:
+        known = [c for score in known for c in ((score, f"{score}_se") if score.startswith(SCORES) else (score,))]
+    if not any("passport" in row for row in rows):
+        known = [c for c in known if c not in ABOUT]
+    for row in rows:
+        if passport := row.get("passport"):
+            row |= {key: passport[key] for key in ORIGIN} | {"passport": name(passport)}
+    return rows, known
+
+
+def passports(rows) -> list[str]:
+    """What the scores are of, and where they are in columns of their own: why."""
+    return apart(rows, SCORES)[2]
 
 
 def slug(label: str) -> str:
@@ -71,9 +110,10 @@ def format_table(rows, columns=PRINTED, compare=True):
 
     A column without any value is left out.
     """
+    rows, columns = separate(rows, columns)
     columns = [column for column in columns if any(row.get(column) is not None for row in rows)]
-    rows = sorted(rows, key=lambda row: row["nfe"])
-    marks = {column: best(rows, column) for column in SMALLER_IS_BETTER} if compare else {}
+    rows = sorted(rows, key=lambda row: row.get("nfe") or 0)
+    marks = {column: best(rows, column) for column in columns if column.startswith(SMALLER_IS_BETTER) and compare}
     lines = [columns]
     for row in rows:
         line = []
@@ -85,7 +125,7 @@ def format_table(rows, columns=PRINTED, compare=True):
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
     text = []
     for n, line in enumerate(lines):
-        if n == 1 or (n > 1 and rows[n - 1]["nfe"] != rows[n - 2]["nfe"]):
+        if n == 1 or (n > 1 and rows[n - 1].get("nfe") != rows[n - 2].get("nfe")):
             text.append("-+-".join("-" * width for width in widths))
         text.append(" | ".join([line[0].ljust(widths[0])] + [c.rjust(w) for c, w in zip(line[1:], widths[1:])]))
     return "\n".join(text)
@@ -95,21 +135,24 @@ def _text(row, column):
     value = row.get(column)
     if value is None:
         return "-"
-    if column == "rmse_median" and row.get("rmse_median_se") is not None:
-        return f"{value:.4g} ± {row['rmse_median_se']:.1g}"
+    if row.get(f"{column}_se") is not None:
+        return f"{value:.4g} ± {row[f'{column}_se']:.1g}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def legend(rows) -> str:
     """What the columns mean."""
     text = ["rmse: to the reference solution of the same noise; rmse_median: median over samples, ± its standard error"]
-    if any(row.get("frechet") is not None for row in rows):
-        text.append(frechet_note(rows[0]["images"]))
-    return "\n".join(text + ["*: best of its number of evaluations"])
+    return "\n".join([*text, *notes(rows), "*: best of its number of evaluations"])
 
 
-def frechet_note(images: int) -> str:
-    return (
-        f"frechet: Fréchet distance of {images} images to the training set in the features of a small classifier of "
-        "this data set; NOT the Inception FID; biased upwards with few images: compare equal counts only"
-    )
+def notes(rows) -> list[str]:
+    """What the scores of rows are, and are not; their passports."""
+    lines = []
+    for score, meaning in MEANINGS.items():
+        counts = {row["images"] for row in rows if row.get(score) is not None}
+        if counts:
+            lines.append(f"{score}: {meaning} of {', '.join(map(str, sorted(counts)))} images, ± its standard error")
+        if counts and min(counts) < ENOUGH:
+            lines.append(f"with less than {ENOUGH} images it is biased upwards, also by some standard errors: {BIASED}")
+    return lines + passports(rows)

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from experiments import plots, report
 from experiments.blocks import SHOWN, Blocks
 from experiments.build import ConfigError, build_indices, build_solver
-from experiments.drawing import build_case, make_fill, network_hash
+from experiments.drawing import build_case, make_fill, passport_of
 from experiments.ems_points import load_data
 from experiments.processes import together
 from experiments.published import published_column, published_note
@@ -71,14 +71,12 @@ def draw_missing(case, missing, blocks) -> float | None:
 
 def score_all(blocks, counts, frechet, workdir) -> list[dict]:
     """For each of `counts`, how far the first so many samples are from the data; statistics.npz of all."""
-    found = tallies(blocks, counts, frechet, network_hash(frechet))
+    found = tallies(blocks, counts, frechet and frechet.space)
     npz.write(workdir / "statistics.npz", found[counts[-1]].arrays())
-    scores = []
-    for count in counts:
-        features = found[count].features
-        distance = frechet.distance(features) if features and count > 1 else None
-        scores.append({"frechet": distance, "images": count})
-    return scores
+    rows = [{"images": count} for count in counts]
+    for row, tally in zip(rows, map(found.get, counts)) if frechet else ():
+        row |= frechet.score(tally.parts) | {"passport": passport_of(frechet, blocks.settings, tally.count)}
+    return rows
 
 
 def write(workdir: Path, rows, blocks, config, network) -> None:
@@ -90,11 +88,9 @@ def write(workdir: Path, rows, blocks, config, network) -> None:
         panel = [("data", load_data(config, network, config.ems.points)[0])]
         panel.append((rows[-1]["solver"], first_images(blocks, 10_000)))
         plots.plot_scatter(workdir / "grid.png", {f"{rows[-1]['nfe']} network evaluations": panel})
-    columns = ("solver", "nfe", "teleport", "frechet", "images", "seconds", "images_per_second", "published")
+    columns = ("solver", "nfe", "teleport", *report.SCORES, "images", "seconds", "images_per_second", "published")
     print(report.format_table(rows, columns, compare=False))
-    if rows[-1]["frechet"] is not None:
-        print(report.frechet_note(rows[-1]["images"]))
-    for line in published_note(config, rows):
+    for line in (*report.notes(rows), *published_note(config, rows)):
         print(line)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from experiments import metrics, plots_of_errors, report
+from experiments import plots_of_errors, report
 from experiments.build import (
     ConfigError,
     build_nfes,
@@ -29,6 +29,7 @@ from experiments.build import (
     sampling_range,
 )
 from experiments.build_table import build_table
+from experiments.frechet import load_reference
 from gaussian import Mixture, gaussian_ems, spectrum
 
 PREDICTION = "x0"  # all predictions give the same numbers
@@ -65,7 +66,7 @@ def data_eigenvalues(config) -> np.ndarray:
     if not config.reference:
         return np.zeros(0)
     with config_errors():
-        covariance = metrics.load_reference(find(config.reference))["train_pixel_cov"]
+        covariance = load_reference(find(config.reference))["train_pixel_cov"]
     return np.maximum(np.linalg.eigvalsh(covariance.astype(np.float64))[::-1], 0)
 
 

@@ -1,28 +1,26 @@
 """What is summed over samples, of any first part of them, without having them all in memory."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
-from experiments import metrics
 from experiments.blocks import Block
 from experiments.build import ConfigError
+from experiments.features import Space, features
+from experiments.frechet import bounds, merged
+from experiments.moments import Moments
 
 
 class Tally(NamedTuple):
-    """Of `count` samples: moments of their features, and sums [2, *D] of values and squares; either may be unknown."""
+    """Of `count` samples: moments of the features of consecutive parts, of which the jackknife leaves out one at a time
+    (none without features), and sums [2, *D] of values and squares, None where they are not known.
+    """
 
-    count: int = 0
-    features: metrics.Moments | None = None
+    count: int
+    parts: Sequence[Moments] = ()
     sums: np.ndarray | None = None
-
-    def merge(self, other: "Tally") -> "Tally":
-        if not self.count:
-            return other
-        features = self.features.merge(other.features) if self.features and other.features else None
-        known = self.sums is not None and other.sums is not None
-        return Tally(self.count + other.count, features, self.sums + other.sums if known else None)
 
     def pixels(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance (divided by N - 1) of every value [*D], float64, in [-1, 1] where images are uint8."""
@@ -34,38 +32,51 @@ class Tally(NamedTuple):
     def arrays(self) -> dict:
         """What is known, by name; of features mean and covariance, as mu and sigma."""
         found = {"count": np.int64(self.count)}
-        if self.features and self.count > 1:
-            found |= {"mu": self.features.mean, "sigma": self.features.covariance()}
+        if self.parts and self.count > 1:
+            features = merged(self.parts)
+            found |= {"mu": features.mean, "sigma": features.covariance()}
         if self.sums is not None:
             found |= dict(zip(("pixel_mean", "pixel_variance"), self.pixels()))
         return found
 
 
-def tallies(blocks: Iterable[Block], counts, frechet: metrics.Frechet | None, network: str) -> dict[int, Tally]:
+def tallies(blocks: Iterable[Block], counts: Sequence[int], space: Space | None) -> dict[int, Tally]:
     """{count: of the samples below `count`} from blocks in the order of their indices, none of which is missing.
 
-    network: the hash of the feature network of `frechet`. Features of another one are taken anew from the images;
-    ConfigError where these were not kept.
+    Features of another network than that of `space` are taken anew from the images; ConfigError where these were not
+    kept.
     """
-    found, total = {}, Tally()
+    network, last = space.network if space else "", max(counts)
+    cuts = list(pairwise(sorted(set().union(*map(bounds, counts)))))
+    moments, sums = {}, {}
     for block in blocks:
-        begin = block.indices[0]
-        for count in counts:
-            if begin < count <= block.indices[-1] + 1:
-                found[count] = total.merge(_tally(block.first(count - begin), frechet, network))
-        total = total.merge(_tally(block, frechet, network))
-    return found
+        begin, end = int(block.indices[0]), min(int(block.indices[-1]) + 1, last)
+        if begin >= last:
+            break
+        for count in (count for count in counts if begin < count):
+            more = block.first(min(count, end) - begin).sums
+            before = sums.get(count, 0)
+            sums[count] = None if more is None or before is None else before + more
+        rows = _rows(block.first(end - begin), space, network) if space else None
+        for start, stop in cuts if space else ():
+            more = rows[max(start - begin, 0) : max(stop - begin, 0)]
+            if len(more):
+                more = Moments.of(more)
+                moments[start] = moments[start].merge(more) if start in moments else more
+    return {count: Tally(count, _parts(moments, bounds(count)), sums[count]) for count in counts}
 
 
-def _tally(block: Block, frechet, network) -> Tally:
-    if frechet is None:
-        return Tally(len(block.indices), None, block.sums)
-    features = block.features
-    if str(block.network) != network:
-        if not block.has_images():
-            raise ConfigError(
-                "the samples have no features of this classifier, and their images were not kept: score them with the "
-                "classifier they were drawn with, or draw them again with sample.keep=npz in another --workdir"
-            )
-        features = metrics.features(frechet.classifier, block.images)
-    return Tally(len(block.indices), metrics.Moments.of(features), block.sums)
+def _parts(moments: dict, edges: Sequence[int]) -> list[Moments]:
+    """From moments between finer edges, by their lower ones."""
+    return [merged([moments[at] for at in moments if a <= at < b]) for a, b in pairwise(edges)] if moments else []
+
+
+def _rows(block: Block, space, network) -> np.ndarray:
+    if str(block.network) == network:
+        return block.features
+    if not block.has_images():
+        raise ConfigError(
+            "the samples have no features of this network, and their images were not kept: score them with the "
+            "features they were drawn with, or draw them again with sample.keep=npz in another --workdir"
+        )
+    return features(space, block.images)

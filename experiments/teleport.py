@@ -22,6 +22,7 @@ from experiments.build_model import build_model
 from experiments.build_table import build_table
 from experiments.build_teleport import build_jumps
 from experiments.contest import MEASURES, Entry, contest
+from experiments.drawing import hash_of_ems
 from experiments.ems import find_ems
 from experiments.sampler import make_sampler
 from solvers.grid import karras
@@ -84,7 +85,8 @@ def build_entries(config, network, workdir, cases) -> dict:
     tables = {key: build_table(config, options, key[1], network.prediction, ems) for key, (options, _) in cases.items()}
     jumps = build_jumps(config, network, {key: options["teleport"] for key, (options, _) in cases.items()})
     entries = {REFERENCE: Entry(collect, reference_table(config, network))}
-    return entries | {key: Entry(collect, table, jumps[key]) for key, table in tables.items()}
+    used = {key: hash_of_ems(options, ems) for key, (options, _) in cases.items()}
+    return entries | {key: Entry(collect, table, jumps[key], used[key]) for key, table in tables.items()}
 
 
 def row_of(config, key, case, measured) -> dict:

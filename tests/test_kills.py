@@ -13,8 +13,10 @@ import pytest
 from test_sample import make, make_scoring, small
 from test_stopped import begin, finish, left_over, nothing, wait_for
 
-from experiments import blocks, metrics, png
-from experiments.build import build_frechet
+from experiments import blocks, png
+from experiments.build_features import build_frechet
+from experiments.features import features
+from experiments.moments import moments
 
 COUNT, BLOCK, SHAPE, LIVES = 2000, 20, (8, 8, 1), 24  # 20 of them reach their work
 PER_BLOCK = 1500  # events of the thread that writes, about
@@ -97,7 +99,7 @@ def test_statistics_are_those_of_the_images(runs):
         assert statistics["count"] == COUNT
         np.testing.assert_allclose(statistics["pixel_mean"], values.mean(axis=0), rtol=0, atol=1e-12)
         np.testing.assert_allclose(statistics["pixel_variance"], values.var(axis=0, ddof=1), rtol=0, atol=1e-12)
-        mean, covariance = metrics.moments(metrics.features(frechet.classifier, images))
+        mean, covariance = moments(features(frechet.space, images))
         np.testing.assert_allclose(statistics["mu"], mean, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(statistics["sigma"], covariance, rtol=1e-4, atol=1e-6)
         distances.append(json.loads((workdir / "results.json").read_text())["rows"][-1]["frechet"])

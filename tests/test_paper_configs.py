@@ -16,7 +16,7 @@ import pytest
 import main
 import models
 from configs import default, toy_gmm
-from experiments import build, report
+from experiments import build
 from experiments.build_table import build_table, resolve
 from experiments.published import published_note, published_of
 from models.convert import releases, weights
@@ -32,6 +32,7 @@ NAMES = {  # and their variants
     "imagenet256_guided": ("smoke",),
 }
 ALL = [(name, variant) for name, variants in NAMES.items() for variant in ("", *variants)]
+COLUMNS = ("solver", "nfe", "teleport", "rmse", "rmse_median", "rmse_median_se", "images", "seconds")  # of results
 OPTIONS = {  # of DPM-Solver-v3 by evaluations: the values of FLAGS
     ("cifar10", ""): {5: (3, True, True, False, True), 6: (3, False, True, False, True)}
     | dict.fromkeys((8, 10, 12, 15, 20, 25), (3, False, False, False, True)),
@@ -228,7 +229,7 @@ def small(experiment, **overrides):
 def test_benchmark_shows_published_numbers_in_a_column_of_their_own(tmp_path, capsys):
     main.run_experiment(small("benchmark"), tmp_path)
     rows = list(csv.DictReader((tmp_path / "results.csv").open()))
-    assert tuple(rows[0]) == (*report.COLUMNS, "published")
+    assert tuple(rows[0]) == (*COLUMNS, "published")
     empty = {(solver, nfe): "" for solver in ("mine", "theirs") for nfe in "58"}
     assert {(r["solver"], r["nfe"]): r["published"] for r in rows} == empty | {("theirs", "5"): "0.5"}
     note = "published: FID (A. B., 7); NOT measured here"
@@ -247,5 +248,5 @@ def test_sample_shows_the_published_number_of_the_label_as_it_is(solver, order, 
 def test_without_published_numbers_there_is_no_column(tmp_path):
     config = small("benchmark", **{"published.rows": ()})
     main.run_experiment(config, tmp_path)
-    assert (tmp_path / "results.csv").read_text().splitlines()[0] == ",".join(report.COLUMNS)
+    assert (tmp_path / "results.csv").read_text().splitlines()[0] == ",".join(COLUMNS)
     assert published_note(config, json.loads((tmp_path / "results.json").read_text())["rows"]) == []

@@ -14,6 +14,8 @@ from experiments import blocks, drawing, metrics, speed, throughput
 from experiments.build import ConfigError
 from experiments.compilation import cache_in, compilations
 from experiments.drawing import build_case
+from experiments.features import Space
+from experiments.frechet import Frechet
 from experiments.sampler import build_mesh
 from experiments.throughput_parts import contestants_of, on_devices, take_turns
 from experiments.throughput_summary import PARTS, shares_of
@@ -41,7 +43,9 @@ def small(**overrides):
 @pytest.fixture(scope="module")
 def frechet():
     module = classifier.Classifier(channels=4, features=8)
-    return metrics.Frechet((module, classifier.init(module, 0, IMAGE)), (np.zeros(8), np.eye(8)))
+    return Frechet(
+        Space("classifier", module, classifier.init(module, 0, IMAGE)), metrics.target(np.zeros(8), np.eye(8))
+    )
 
 
 def cache_settings():

@@ -1,0 +1,157 @@
+"""The released forms of Inception-v3 of 2015-12-05 -> parameters of models.inception, the same ones from each.
+
+    the pickle of EDM's and StyleGAN3's evaluators          inception-2015-12-05.pkl
+    PyTorch, of pytorch-fid and torch-fidelity              pt_inception-2015-12-05-6726825d.pth
+    TensorFlow, a GraphDef or a SavedModel of constants     classify_image_graph_def.pb, inception-2015-12-05.tgz
+"""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from models.checkpoint import flatten, unflatten
+from models.convert.edm import tensors_of
+from models.convert.read import read
+from models.convert.tree import Record
+from models.convert.weights import Source, convert
+from models.inception import CLASSES, FEATURES, Inception
+
+EPSILON = 1e-3  # of the batch normalisation
+KNOWN = "inception-2015-12-05.pkl of NVIDIA, pt_inception-2015-12-05 (.pth) or classify_image_graph_def.pb"
+STEM = {"conv": "1a_3x3", "conv_1": "2a_3x3", "conv_2": "2b_3x3", "conv_3": "3b_1x1", "conv_4": "4a_3x3"}
+MIXED = dict(zip(("mixed", *(f"mixed_{n}" for n in range(1, 11))), "5b 5c 5d 6a 6b 6c 6d 6e 7a 7b 7c".split()))
+TOWERS = {  # branches of PyTorch's blocks by TensorFlow's: of conv, tower and tower_1
+    **dict.fromkeys(("mixed", "mixed_1", "mixed_2"), ("1x1", "5x5", "3x3dbl")),
+    "mixed_3": ("3x3", "3x3dbl", ""),
+    **dict.fromkeys(("mixed_4", "mixed_5", "mixed_6", "mixed_7"), ("1x1", "7x7", "7x7dbl")),
+    "mixed_8": ("", "3x3", "7x7x3"),
+    **dict.fromkeys(("mixed_9", "mixed_10"), ("1x1", "3x3", "3x3dbl")),
+}
+
+
+def load(path) -> dict:
+    """{layer: {kernel, bias}}, float32, with batch normalisation folded in; nothing in the file is executed.
+
+    Folded in float64, whose sums, products and roots are correctly rounded: equal weights become equal parameters,
+    whatever file they are in. ValueError for a file of anything else.
+    """
+    tree = read(path)
+    try:
+        tensors, form = unpack(tree)
+        if "fc.weight" in tensors and np.shape(tensors["fc.weight"]) != (CLASSES, FEATURES):
+            classes = np.shape(tensors["fc.weight"])[0]
+            raise ValueError(f"its head has {classes} classes, not {CLASSES}: it is another Inception-v3, whose distances "
+                             f"compare with no FID. Take {KNOWN}")
+        shapes = layers()
+        found = convert(sources(shapes, form, tensors), tensors, shapes, unused)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return unflatten(flatten(found))
+
+
+def layers() -> dict:
+    """The shape of every parameter, by layer/kernel and layer/bias."""
+    one = jnp.zeros((1, 32, 32, 3), jnp.uint8)
+    params = jax.eval_shape(lambda: Inception().init(jax.random.key(0), one))["params"]
+    head = {"softmax/kernel": (FEATURES, CLASSES), "softmax/bias": (CLASSES,)}
+    return {path: leaf.shape for path, leaf in flatten(params).items()} | head
+
+
+def unpack(tree) -> tuple[dict, str]:
+    """(tensors by name, nvidia | torch | tensorflow)."""
+    if isinstance(tree, Record) and tree.name == "InceptionV3" and isinstance(tree.state, dict):
+        return dict(tensors_of(tree)), "nvidia"
+    if isinstance(tree, dict) and "conv/conv2d_params" in tree:
+        return tree, "tensorflow"
+    if isinstance(tree, dict) and "Conv2d_1a_3x3.conv.weight" in tree:
+        return tree, "torch"
+    found = tree.name if isinstance(tree, Record) else f"a {type(tree).__name__}"
+    if isinstance(tree, dict):
+        found = f"tensors like {', '.join(sorted(map(str, tree))[:3])}"
+    raise ValueError(f"the file holds {found}, and no Inception-v3 of 2015-12-05: give {KNOWN}")
+
+
+def unused(name: str) -> bool:
+    return name.endswith("num_batches_tracked") or not re.match(r"(layers|output|Conv2d|Mixed|fc|conv|mixed|softmax)", name)
+
+
+def sources(paths, form: str, tensors) -> dict[str, Source]:
+    """Where each parameter is: a kernel from weight, variance and scale; a bias from shift, mean, variance and scale.
+
+    NVIDIA's form has no scale, the others' are ones.
+    """
+    naming, (weight, scale, shift, mean, variance) = FORMS[form]
+    found = {}
+    for path in paths:
+        layer, leaf = path.rsplit("/", 1)
+        if layer == "softmax":
+            place = (lambda rows: rows) if leaf == "bias" or form == "tensorflow" else np.transpose
+            found[path] = Source((HEADS[form][leaf],), place)
+            continue
+        name = naming(layer.replace(".", "/"))
+        more = (name + scale,) if scale and name + scale in tensors else ()
+        statistics = (name + variance, *more)
+        if leaf == "kernel":
+            found[path] = Source((name + weight, *statistics), _kernels[form == "tensorflow"])
+        else:
+            found[path] = Source((name + shift, name + mean, *statistics), _bias)
+    return found
+
+
+def _factor(variance, scale=1.0):
+    return np.asarray(scale, np.float64) / np.sqrt(np.asarray(variance, np.float64) + EPSILON)
+
+
+def _torch_kernel(weight, *statistics):
+    return np.asarray(weight, np.float64).transpose(2, 3, 1, 0) * _factor(*statistics)
+
+
+def _tensorflow_kernel(weight, *statistics):
+    return np.asarray(weight, np.float64) * _factor(*statistics)
+
+
+_kernels = (_torch_kernel, _tensorflow_kernel)
+
+
+def _bias(shift, mean, *statistics):
+    return np.asarray(shift, np.float64) - np.asarray(mean, np.float64) * _factor(*statistics)
+
+
+def _nvidia(layer: str) -> str:
+    """layers.mixed.tower.conv_1, but layers.mixed_9.tower_conv_1 in the last two blocks."""
+    block, *rest = layer.split("/")
+    return ".".join(["layers", block, *(["_".join(rest)] if block in ("mixed_9", "mixed_10") else rest)])
+
+
+def _torch(layer: str) -> str:
+    block, *rest = layer.split("/")
+    if not rest:
+        return f"Conv2d_{STEM[block]}"
+    names = dict(zip(("conv", "tower", "tower_1"), TOWERS[block])) | {"tower_2": "_pool"}
+    branch, number = f"Mixed_{MIXED[block]}.branch{names[rest[0]]}", ""
+    if rest[0] in ("tower", "tower_1"):
+        fork = "mixed" in rest
+        last = int(rest[-1].partition("_")[2] or 0)
+        before = {"tower": 2, "tower_1": 3}[rest[0]]
+        number = f"_{before}{'ab'[last]}" if fork else f"_{last + 1}"
+    return branch + number
+
+
+FORMS = {  # a layer's name, and what follows it: weight, scale, shift, mean, variance
+    "nvidia": (_nvidia, (".weight", "", ".beta", ".mean", ".var")),
+    "torch": (_torch, (".conv.weight", ".bn.weight", ".bn.bias", ".bn.running_mean", ".bn.running_var")),
+    "tensorflow": (
+        lambda layer: layer,
+        (
+            "/conv2d_params",
+            *(f"/batchnorm/{name}" for name in ("gamma", "beta", "moving_mean", "moving_variance")),
+        ),
+    ),
+}
+HEADS = {
+    "nvidia": {"kernel": "output.weight", "bias": "output.bias"},
+    "torch": {"kernel": "fc.weight", "bias": "fc.bias"},
+    "tensorflow": {"kernel": "softmax/weights", "bias": "softmax/biases"},
+}
