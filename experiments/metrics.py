@@ -37,8 +37,8 @@ def distance(mean, covariance, target: Target) -> float:
 
     Biased upwards for moments of N rows, by O(1/N): see `extrapolate`. The last term is the sum of the singular values
     of C1^1/2 C2^1/2. Roots of the eigenvalues of the product would turn a rounding error of e into one of sqrt(e).
-    Not clipped at 0: of equal moments it is round-off of either sign. 2048 features take as long as 7 times numpy's
-    eigvalsh (2 s on two cores), `target` as 4 times.
+    Not clipped at 0: of equal moments it is round-off of either sign. 2048 features take as long as 8 times numpy's
+    eigvalsh (2 to 3 s on two cores), `target` as 4 times.
     """
     mean, covariance = moments(mean, covariance)
     if mean.shape != target.mean.shape:
