@@ -1,0 +1,121 @@
+"""Zip archives and .npz files of strangers, in bounded memory: shapes without numbers, rows of an array one by one.
+
+Nothing is extracted to the disk and no pickle is read. Members that are encrypted, or packed so that a few bytes can
+unfold without bound (bzip2, LZMA), are refused.
+"""
+
+import contextlib
+import math
+import zipfile
+from typing import NamedTuple
+
+import numpy as np
+
+PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+@contextlib.contextmanager
+def whole(name):
+    """Whatever decoders stumble over in damaged bytes becomes a ValueError that names the file; a bad disk does not."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{name} is truncated or damaged ({reason[:200]}): copy it again, or make it again") from error
+
+
+def open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo):
+    """A stream of a member's bytes."""
+    if info.flag_bits & 1:
+        raise ValueError(f"{archive.filename}: {info.filename!r} is encrypted: pack the files without a password")
+    if info.compress_type not in PACKINGS:
+        kind = zipfile.compressor_names.get(info.compress_type, info.compress_type)
+        raise ValueError(f"{archive.filename}: {info.filename!r} is packed by {kind}: store or deflate it")
+    with whole(f"{archive.filename}: {info.filename!r}"):
+        return archive.open(info)
+
+
+class Header(NamedTuple):
+    """Of an array: `start` is where its numbers begin in the member."""
+
+    shape: tuple
+    dtype: np.dtype
+    fortran: bool
+    start: int
+
+
+class Npz:
+    """The arrays of an .npz file, by name. Use it in a `with`."""
+
+    def __init__(self, path):
+        self.path = path
+        with whole(path):
+            self.archive = zipfile.ZipFile(path)
+        infos = self.archive.infolist()
+        self.members = {info.filename[:-4]: info for info in infos if info.filename.endswith(".npy")}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.archive.close()
+
+    def header(self, name) -> Header:
+        """ValueError for arrays of objects, and unless the member has as many bytes as the array needs."""
+        with open_member(self.archive, self.members[name]) as stream:
+            return self._header(name, stream)
+
+    def _header(self, name, stream) -> Header:
+        with whole(f"{self.path}: {name}"):
+            version = np.lib.format.read_magic(stream)
+            read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+            shape, fortran, dtype = read(stream)
+        if dtype.hasobject:
+            raise ValueError(f"{self.path}: {name} is an array of objects, which can hold programs: save it as numbers")
+        header = Header(shape, dtype, fortran, stream.tell())
+        size, needed = self.members[name].file_size, header.start + math.prod(shape) * dtype.itemsize
+        if size != needed:
+            raise ValueError(
+                f"{self.path}: {name} of {shape} {dtype} needs {needed} bytes and has {size}: copy it again"
+            )
+        return header
+
+    def load(self, name, most: int) -> np.ndarray:
+        """The whole array, if it has at most so many bytes."""
+        header = self.header(name)
+        if (size := math.prod(header.shape) * header.dtype.itemsize) > most:
+            raise ValueError(f"{self.path}: {name} of {header.shape} has {size:,} bytes, at most {most:,} are read")
+        with open_member(self.archive, self.members[name]) as stream, whole(f"{self.path}: {name}"):
+            return np.lib.format.read_array(stream, allow_pickle=False)
+
+
+class Stream:
+    """Rows of an array of an .npz file, in C order: `stream(rows)` is [len(rows), ...].
+
+    In memory are the rows of one call, which the next may ask for again. Rows before those are read from the start.
+    """
+
+    def __init__(self, path, name):
+        self.file, self.name, self.kept = Npz(path), f"{path}: {name}", {}
+        self.bytes = open_member(self.file.archive, self.file.members[name])
+        self.header = self.file._header(name, self.bytes)
+
+    def __call__(self, rows) -> np.ndarray:
+        found = np.empty((len(rows), *self.header.shape[1:]), self.header.dtype)
+        kept = {}
+        with whole(self.name):
+            for place, row in zip(found, rows.tolist()):
+                known = self.kept.get(row, kept.get(row))
+                place[...] = self._read(row, place) if known is None else known
+                kept[row] = place
+        self.kept = kept
+        return found
+
+    def _read(self, row, like) -> np.ndarray:
+        start = self.header.start + row * like.nbytes
+        if self.bytes.tell() != start:
+            self.bytes.seek(start)
+        content = self.bytes.read(like.nbytes)
+        return np.frombuffer(content, like.dtype).reshape(like.shape)
