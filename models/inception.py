@@ -1,4 +1,4 @@
-"""Inception-v3 of 2015-12-05, in the variant whose features the FID is defined by (Heusel et al. 2017, arXiv 1706.08500).
+"""Inception-v3 of 2015-12-05, in the variant that FID is of (Heusel et al. 2017, arXiv 1706.08500).
 
 It is not the Inception-v3 of other libraries: it has 1008 classes, its average pools do not count the padding, and the
 last block has a maximum where the paper (Szegedy et al. 2016, arXiv 1512.00567) has an average. Parameters have the
@@ -104,12 +104,16 @@ class Inception(nn.Module):
     an accelerator would take less by default.
     """
 
-    @nn.compact
     def __call__(self, images):
         if images.dtype != jnp.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
             found = f"{images.dtype} {images.shape}"
             raise ValueError(f"Inception takes uint8 [B, H, W, 1 or 3], got {found}: convert with data.to_uint8")
-        seen, x = {}, (resize(images.astype(jnp.float32)) - 128) / 128
+        return self.trunk(resize(images.astype(jnp.float32)))
+
+    @nn.compact
+    def trunk(self, x):
+        """The same of images float32 [B, 299, 299, 1 or 3] with values from 0 to 255."""
+        seen, x = {}, (x - 128) / 128
         if x.shape[-1] == 1:
             x = jnp.repeat(x, 3, axis=-1)
         x = self._run(x, STEM, "", seen)
@@ -129,20 +133,13 @@ class Inception(nn.Module):
                 x = self._run(x, step, prefix, seen)
             return x
         name = prefix + part.name
-        layer = nn.Conv(
-            part.features,
-            part.kernel,
-            part.stride,
-            part.padding,
-            precision="highest",
-            name=name.replace("/", "."),
-        )
-        seen[name] = nn.relu(layer(x))
+        options = {"strides": part.stride, "padding": part.padding, "precision": "highest"}
+        seen[name] = nn.relu(nn.Conv(part.features, part.kernel, **options, name=name.replace("/", "."))(x))
         return seen[name]
 
 
 def resize(images):
-    """float32 [B, H, W, C] -> [B, 299, 299, C]: pixel i is at i H / 299, between its neighbours; none beyond the edge."""
+    """float32 [B, H, W, C] -> [B, 299, 299, C]: pixel i is at i H / 299; beyond the last one it is that."""
     for axis in (2, 1):
         size = images.shape[axis]
         if size == SIZE:

@@ -1,8 +1,8 @@
 """The released forms of Inception-v3 of 2015-12-05 -> parameters of models.inception, the same ones from each.
 
-    the pickle of EDM's and StyleGAN3's evaluators          inception-2015-12-05.pkl
-    PyTorch, of pytorch-fid and torch-fidelity              pt_inception-2015-12-05-6726825d.pth
-    TensorFlow, a GraphDef or a SavedModel of constants     classify_image_graph_def.pb, inception-2015-12-05.tgz
+the pickle of EDM's and StyleGAN3's evaluators          inception-2015-12-05.pkl
+PyTorch, of pytorch-fid and torch-fidelity              pt_inception-2015-12-05-6726825d.pth
+TensorFlow, a GraphDef or a SavedModel of constants     classify_image_graph_def.pb, inception-2015-12-05.tgz
 """
 
 import re
@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from models.checkpoint import flatten, unflatten
+from models.checkpoint import flatten
 from models.convert.edm import tensors_of
 from models.convert.read import read
 from models.convert.tree import Record
@@ -39,16 +39,18 @@ def load(path) -> dict:
     """
     tree = read(path)
     try:
-        tensors, form = unpack(tree)
-        if "fc.weight" in tensors and np.shape(tensors["fc.weight"]) != (CLASSES, FEATURES):
-            classes = np.shape(tensors["fc.weight"])[0]
-            raise ValueError(f"its head has {classes} classes, not {CLASSES}: it is another Inception-v3, whose distances "
-                             f"compare with no FID. Take {KNOWN}")
-        shapes = layers()
-        found = convert(sources(shapes, form, tensors), tensors, shapes, unused)
+        return fold(*unpack(tree))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    return unflatten(flatten(found))
+
+
+def fold(tensors: dict, form: str) -> dict:
+    """The parameters of tensors by name, in one of FORMS."""
+    classes = len(tensors.get("fc.weight", range(CLASSES)))
+    if classes != CLASSES:
+        raise ValueError(f"it is another Inception-v3, of {classes} classes, not {CLASSES}: take {KNOWN}")
+    shapes = layers()
+    return convert(sources(shapes, form, tensors), tensors, shapes, unused)
 
 
 def layers() -> dict:
@@ -74,7 +76,9 @@ def unpack(tree) -> tuple[dict, str]:
 
 
 def unused(name: str) -> bool:
-    return name.endswith("num_batches_tracked") or not re.match(r"(layers|output|Conv2d|Mixed|fc|conv|mixed|softmax)", name)
+    """Counters, and what a graph of TensorFlow holds beside weights."""
+    ours = re.match(r"layers|output|Conv2d|Mixed|fc|.*/(conv2d_params|batchnorm)|softmax/(weights|biases)", name)
+    return name.endswith("num_batches_tracked") or not ours
 
 
 def sources(paths, form: str, tensors) -> dict[str, Source]:

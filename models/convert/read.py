@@ -1,7 +1,7 @@
 """Checkpoint files of other projects, as trees of plain data. Nothing in a file is executed, and torch is not needed.
 
 The format is told by the content of a file, never by its name: a pickle (EDM's .pkl), PyTorch's two formats (.pt, .pth,
-.ckpt), safetensors, Flax's msgpack, and the folder of an Orbax checkpoint.
+.ckpt), safetensors, Flax's msgpack, a graph of TensorFlow, and the folder of an Orbax checkpoint.
 """
 
 import math
@@ -14,10 +14,10 @@ import orbax.checkpoint as ocp
 from flax.serialization import msgpack_restore
 from safetensors.numpy import load_file
 
-from models.convert import torch_files
+from models.convert import graph_def, torch_files
 from models.convert.tree import DAMAGED, check, shown
 
-READABLE = "pickles and PyTorch files (.pkl, .pt, .pth), safetensors, Flax msgpack, Orbax folders"
+READABLE = "pickles and PyTorch files (.pkl, .pt, .pth), safetensors, Flax msgpack, TensorFlow graphs, Orbax folders"
 EXPANSION = 1000  # numbers in an Orbax folder may take this many times its bytes; weights hardly compress
 SMALL = 2**28  # bytes that are read in any case
 ORBAX = "_METADATA"
@@ -59,10 +59,14 @@ def _read_file(path):
         return load_file(path)
     if head[:2] == b"PK":
         return torch_files.read_zip(data)
+    if head[:2] == b"\x1f\x8b":
+        return graph_def.read_archive(data)
     if head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5"):
         return torch_files.read_pickle(data)
     if head[:1] in (b"(", b"]", b"}", b"c") and data[-1:] == b".":  # protocols 0 and 1 do not name themselves
         return torch_files.read_pickle(data)
+    if graph_def.is_message(head):
+        return graph_def.read_graph(data)
     if _is_map(head):
         return msgpack_restore(data)
     raise ValueError(f"it begins with {shown(head[:16])}, which is of no known format: readable are {READABLE}")
