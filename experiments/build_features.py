@@ -3,8 +3,6 @@
 import hashlib
 from pathlib import Path
 
-from models.inception import Inception
-
 from experiments import metrics, statistics
 from experiments.build import ConfigError, check_known, config_errors, find
 from experiments.checkpoints import locate
@@ -12,6 +10,7 @@ from experiments.features import SPACES, Space
 from experiments.frechet import Frechet, load_reference
 from models import classifier as classifiers
 from models.convert import inception as inception_files
+from models.inception import Inception
 
 SCORING = ("score", "reference")  # the experiments that need features
 MAKE = "make it with --config.experiment=reference --config.images=IMAGES"
@@ -62,6 +61,7 @@ def read_reference(path: Path, space: Space) -> Frechet:
     about = "weights not known"
     if found.about:
         about = f"{found.about.get('images')} images, {found.about.get('uint8')}, indices {found.about.get('indices')}"
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
     rows = None if space.name in ("spatial", "pixels") else found.features
     return Frechet(space, metrics.target(mean, covariance), f"{digest} ({about})", rows)

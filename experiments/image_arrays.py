@@ -19,8 +19,9 @@ from experiments.image_files import PIXELS, as_labels
 NAMES = ("images", "samples", "arr_0")  # of this project, of ScoreSDE, of guided diffusion
 LABEL_NAMES = ("labels", "arr_1")
 BYTES = 2**32  # of labels, or of an idx file: at most
-OF_SAMPLE = "uint8 of `sample` (the integer part of 127.5 x + 128 of x in [-1, 1], clipped to [0, 255])"
+SAMPLE_RULE = "uint8 of `sample` (the integer part of 127.5 x + 128 of x in [-1, 1], clipped to [0, 255])"
 CIFAR = {3073: (0, 10), 3074: (1, 100)}  # bytes of a record: (which of them is the label, how many classes)
+OTHER = "copy the binary version of CIFAR again, or give the images as PNG files or .npz"
 
 
 class Part(NamedTuple):
@@ -72,7 +73,7 @@ def read_npz(path) -> Part:
         indices = file.load("indices", BYTES) if name == "images" and "indices" in file.members else None
     if indices is not None:
         indices = as_labels(indices, count, f"{path}: indices")
-    rule = "uint8 as stored (npz)" if indices is None else OF_SAMPLE
+    rule = "uint8 as stored (npz)" if indices is None else SAMPLE_RULE
     return Part(count, tuple(shape), partial(Stream, path, name), rule, indices, labels)
 
 
@@ -89,7 +90,7 @@ def _block(path, file: Npz) -> Part:
     elif shape[0] != len(indices):
         raise ValueError(f"{path} was drawn without keeping its images: sample again with sample.keep=npz")
     count, *shape = check(shape, dtype, f"{path}: images")
-    return Part(count, tuple(shape), lambda: blocks.read(path)[0].images.__getitem__, OF_SAMPLE, indices, labels)
+    return Part(count, tuple(shape), lambda: blocks.read(path)[0].images.__getitem__, SAMPLE_RULE, indices, labels)
 
 
 def read_idx(path) -> Part:
@@ -111,7 +112,7 @@ def _idx(path) -> np.ndarray:
     with whole(path), (gzip.open if packed else open)(path, "rb") as file:
         head = file.read(20)
         sizes = np.frombuffer(head[4 : 4 + 4 * min(head[3], 4)], ">u4").tolist() if len(head) > 3 else [0]
-        content = head + file.read(min(math.prod(sizes), BYTES))
+        content = head + file.read(min(math.prod(sizes), BYTES) + 1)  # one more, so that what is too long shows
     return data.parse_idx(content, str(path))
 
 
@@ -131,6 +132,3 @@ def read_cifar(path) -> Part:
         return records[rows, place + 1 :].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
 
     return Part(len(records), shape, lambda: images, "uint8 as stored (CIFAR's binary version)", labels=labels)
-
-
-OTHER = "copy the binary version of CIFAR again, or give the images as PNG files or .npz"

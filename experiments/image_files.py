@@ -98,8 +98,8 @@ class Files:
             if image.shape != self.shape:
                 first, this = ("{} x {} x {}".format(*shape) for shape in (self.shape, image.shape))
                 raise ValueError(
-                    f"{self.place.path}: {self.names[0]!r} is {first} and {self.names[row]!r} is {this} (height x width "
-                    "x channels): make them alike first"
+                    f"{self.place.path}: {self.names[0]!r} is {first} and {self.names[row]!r} is {this} (height, "
+                    "width, channels): make them alike first"
                 )
             place[...] = image
         return images

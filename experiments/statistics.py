@@ -77,16 +77,15 @@ def _read_npz(path) -> Statistics:
             raise ValueError(f"{path} holds {_listed(keys)}; known are {KNOWN}: give a file of reference statistics")
         count = next((file.load(key, 8) for key in ("count", "train_count") if key in keys), None)
         about = str(file.load("about", NOTE_BYTES)) if "about" in keys else "{}"
-    if count is None and features is not None:
-        count = len(features)
+    count = len(features) if count is None and features is not None else count
     return Statistics(*(moments or (None, None)), spatial, features, _count(count, path), _about(about, path))
 
 
 def _read_edm2(path) -> Statistics:
     tree = read_pickle(path)
     if not isinstance(tree, dict) or not isinstance(tree.get("fid"), dict) or not tree["fid"].keys() >= {"mu", "sigma"}:
-        keys = _listed(tree) if isinstance(tree, dict) else f"a {type(tree).__name__}"
-        raise ValueError(f"{path} holds {keys}; known are {KNOWN}: give a file of reference statistics")
+        found = _listed(tree) if isinstance(tree, dict) else f"a {type(tree).__name__}"
+        raise ValueError(f"{path} holds {found}; known are {KNOWN}: give a file of reference statistics")
     moments = checked(tree["fid"]["mu"], tree["fid"]["sigma"], path)
     return Statistics(*moments, None, None, _count(tree.get("num_images"), path), _about(tree.get("about", "{}"), path))
 
