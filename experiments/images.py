@@ -21,6 +21,7 @@ from experiments.archives import whole
 from experiments.image_arrays import Part, read_cifar, read_idx, read_npz
 from experiments.image_files import FORMATS, Archive, Files, Folder
 
+__all__ = ["SAMPLE_RULE", "Images", "open_images"]
 SINGLE = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"RIFF")
 REMEDY = "give a run of `sample`, a folder or zip of images, .npz, idx, or CIFAR's binary version"
 

@@ -42,7 +42,7 @@ def name(passport: dict) -> str:
 
 def describe(passport: dict) -> str:
     """One line."""
-    return "; ".join(f"{key} {passport[key]}" for key in MEASURE)
+    return "; ".join(str(passport[key]) if key == "uint8" else f"{key} {passport[key]}" for key in MEASURE)
 
 
 def apart(rows: Sequence[dict], metrics: Sequence[str]) -> tuple[list[dict], dict, list[str]]:

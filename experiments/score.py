@@ -69,8 +69,9 @@ def run(config, workdir) -> list[dict]:
 
 
 def several(names) -> list[str]:
-    """From a tuple, or from names with commas between them."""
-    return [name.strip() for name in (names.split(",") if isinstance(names, str) else names) if name.strip()]
+    """From names with commas between them, or a tuple of such."""
+    text = names if isinstance(names, str) else ",".join(names)
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def check(wanted, frechet: Frechet, config) -> None:

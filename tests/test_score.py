@@ -1,161 +1,158 @@
-"""gaussian/score.py: data as a mixture, scores and expansions against brute force; chunks against none."""
+"""Scores of images from anywhere: one code, one number, with its passport; what cannot be compared is refused."""
 
-import sys
-from functools import partial
+import json
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.scipy.stats import multivariate_normal
+from PIL import Image
 
-import gaussian
-from gaussian import Mixture, denoiser, expanded_mean, expansion, from_covariances, posterior_mean, posterior_score
-from gaussian import score as score_model
-from solvers.schedule import EDM, VP, Flow
+import main
+from configs import default
+from experiments import metrics, score
+from experiments.build import ConfigError
+from experiments.data import to_float
+from experiments.features import Space, features
+from experiments.passport import MEASURE
+from models import classifier, save_params
 
-MODULE = sys.modules["gaussian.score"]  # the package exports a function of this name
-SHAPE, DIM = (2, 3, 1), 6
-KINDS = ("full", "low rank", "isotropic", "delta")
-
-
-def mixture_of(kind, count=7):
-    """A mixture of each kind; one of its weights is 0."""
-    rng = np.random.default_rng(0)
-    weights = rng.dirichlet(np.ones(count))
-    weights[1] = 0
-    weights /= weights.sum()
-    rank = {"full": DIM, "low rank": 2}.get(kind, 0)
-    basis = np.linalg.qr(rng.normal(size=(count, DIM, DIM)))[0][:, :, :rank]
-    variances = np.sort(rng.uniform(0.1, 1, (count, rank)))[:, ::-1]
-    floor = np.zeros(count) if kind == "delta" else rng.uniform(0.01, 0.1, count)
-    return Mixture(weights, rng.normal(size=(count, DIM)), basis, variances, floor, SHAPE)
+SHAPE, COUNT = (8, 8, 1), 60
+RNG = np.random.default_rng(0)
+DATA, IMAGES = RNG.integers(0, 256, (2, COUNT, *SHAPE), dtype=np.uint8)
 
 
-def log_density(mixture, x, alpha, sigma):
-    """log p(x) from dense covariances."""
-    terms = []
-    for w, mean, u, v, floor in zip(*(np.asarray(a) for a in mixture[:5]), strict=True):
-        covariance = (u * v) @ u.T + floor * (np.eye(DIM) - u @ u.T)
-        total = alpha**2 * covariance + sigma**2 * np.eye(DIM)
-        terms.append(jnp.log(w) + multivariate_normal.logpdf(x.ravel(), alpha * mean, total))
-    return jax.nn.logsumexp(jnp.stack(terms))
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A feature network, a data set as .npz, images as PNG files, and the data's statistics."""
+    folder = tmp_path_factory.mktemp("score")
+    network = {"channels": 4, "features": 6, "classes": 3}
+    params = classifier.init(classifier.Classifier(**network), 0, SHAPE)
+    save_params(folder / "classifier.npz", params, {"network": {"name": "classifier", **network}})
+    np.savez(folder / "data.npz", images=DATA)
+    (folder / "images").mkdir()
+    for number, image in enumerate(IMAGES):
+        Image.fromarray(image[..., 0]).save(folder / f"images/{number:03d}.png")
+    run(folder, "reference", folder / "reference", images=folder / "data.npz", **{"score.layout": "pool_3"})
+    return folder
 
 
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("schedule", [EDM(), VP(), Flow()], ids=["edm", "vp", "flow"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_score_and_denoiser_are_those_of_the_density(kind, schedule):
-    mixture = mixture_of(kind)
-    model, denoise = (jax.jit(f(mixture, schedule)) for f in (score_model, denoiser))
-    for part in (0.1, 0.5, 0.9):
-        t = jnp.asarray(schedule.t_max * part)
-        alpha, sigma = schedule.alpha(t), schedule.sigma(t)
-        x = jnp.asarray(alpha * mixture.means[0] + sigma * np.random.default_rng(1).normal(size=DIM)).reshape(SHAPE)
-        wanted = jax.grad(log_density, argnums=1)(mixture, x, alpha, sigma)
-        np.testing.assert_allclose(model(x, t), wanted, rtol=1e-8, atol=1e-10)
-        np.testing.assert_allclose(denoise(x, t), (x + sigma**2 * wanted) / alpha, rtol=1e-8, atol=1e-9)
+def run(folder, experiment, workdir, **changes):
+    config = default.get_config()
+    config.experiment, config.classifier = experiment, str(folder / "classifier.npz")
+    config.score.batch, config.sample.block = 16, 25
+    changes = {key: str(value) if key in ("images", "reference") else value for key, value in changes.items()}
+    with config.ignore_type():
+        config.update_from_flattened_dict(changes)
+    main.run_experiment(config, workdir)
+    path = workdir / "results.json"
+    return json.loads(path.read_text())["rows"] if path.exists() else None
 
 
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("size", [1, 2, 3, 7])
-@pytest.mark.parametrize("kind", KINDS)
-def test_chunks_change_nothing(kind, size, monkeypatch):
-    """Also where the last one overlaps the one before, and for derivatives."""
-    mixture, x = mixture_of(kind), jnp.asarray(np.random.default_rng(2).normal(size=SHAPE))
-    functions = [partial(f, mixture, alpha=0.9, sigma=0.5) for f in (posterior_mean, posterior_score)]
-    whole = [(f(x), jax.jvp(f, (x,), (jnp.ones_like(x),))[1]) for f in functions]
-    monkeypatch.setattr(MODULE, "CHUNK", size * DIM)
-    monkeypatch.setattr(MODULE, "LEAST_RANK", 1)
-    rank = max(1, mixture.basis.shape[2])
-    monkeypatch.setattr(MODULE, "CHUNK", size * DIM * rank)
-    for function, (value, slope) in zip(functions, whole, strict=True):
-        assert ("scan" in str(jax.make_jaxpr(function)(x))) == (size < 7)
-        np.testing.assert_allclose(function(x), value, rtol=1e-12)
-        np.testing.assert_allclose(jax.jvp(function, (x,), (jnp.ones_like(x),))[1], slope, rtol=1e-11, atol=1e-13)
+def scored(folder, workdir, **changes):
+    reference = folder / "reference/reference.npz"
+    return run(folder, "score", workdir, **{"images": folder / "images", "reference": reference} | changes)
 
 
-@pytest.mark.usefixtures("x64")
-def test_delta_is_the_softmax_over_the_data(monkeypatch):
-    """At small noise the nearest image, at large noise their mean; far from all data too."""
-    monkeypatch.setattr(MODULE, "CHUNK", 40 * DIM)
-    data = np.random.default_rng(3).normal(size=(150, *SHAPE)) + 5
-    mixture, run = gaussian.delta(data), jax.jit(posterior_mean)
-    for seed, sigma in enumerate((0.03, 0.3, 1.0, 30.0)):
-        for far in (0, 100):
-            x = 0.8 * data[seed] + sigma * np.random.default_rng(seed).normal(size=SHAPE) + far
-            distance = ((x - 0.8 * data) ** 2).sum(axis=(1, 2, 3)) / (2 * sigma**2)
-            weights = np.exp(distance.min() - distance)
-            wanted = np.tensordot(weights / weights.sum(), data, 1)
-            np.testing.assert_allclose(run(mixture, x, 0.8, sigma), wanted, rtol=1e-9)
+def rows_of(folder, images):
+    return features(Space("classifier", *classifier.load(folder / "classifier.npz")), images).astype(np.float64)
 
 
-def test_float32_of_delta_is_as_good_as_its_docstring_says():
-    """An error e of log r_k moves the mean by less than e (the weights) times the spread of the data."""
-    rng = np.random.default_rng(4)
-    data = rng.uniform(-1, 1, (500, 1)) * rng.uniform(0, 1, (500, 400)) + 0.5
-    mixture = gaussian.delta(data.astype(np.float32))
-    run = jax.jit(jax.vmap(posterior_mean, in_axes=(None, 0, None, None)))
-    center = data.mean(axis=0)
-    radius = np.linalg.norm(data - center, axis=1).max()
-    for sigma in (0.05, 0.2, 1.0, 20.0):
-        x = data[:8] + sigma * rng.normal(size=(8, 400))
-        low = np.asarray(run(mixture, x.astype(np.float32), 1.0, sigma))
-        with jax.enable_x64(True):
-            high = np.asarray(run(gaussian.delta(data), x, 1.0, sigma))
-        reach = np.linalg.norm(x - center, axis=1).max() + radius
-        error = min(2.0, 2e-7 * reach**2 / sigma**2) * 2 * radius + 1e-6 * np.linalg.norm(data, axis=1).max()
-        assert np.linalg.norm(low - high, axis=1).max() <= error, sigma
+def test_the_number_is_that_of_all_features_at_once(folder, tmp_path, capsys):
+    """float32 features of other batches differ in their last bits: 1e-4, as for a run of `sample`."""
+    (row,) = scored(folder, tmp_path)
+    x, y = rows_of(folder, DATA), rows_of(folder, IMAGES)
+    expected = metrics.frechet(x.mean(0), np.cov(x.T), y.mean(0), np.cov(y.T))
+    assert row["frechet"] == pytest.approx(expected, rel=1e-4) and row["frechet_se"] > 0
+    parts = np.array_split(np.arange(COUNT), 10)
+    rest = [np.delete(y, part, axis=0) for part in parts]
+    left = [metrics.frechet(x.mean(0), np.cov(x.T), z.mean(0), np.cov(z.T)) for z in rest]
+    assert row["frechet_se"] == pytest.approx(np.sqrt(9 / 10 * np.sum((left - np.mean(left)) ** 2)), rel=1e-2)
+    assert set(row["passport"]) == {*MEASURE, "table", "ems"}
+    assert row["passport"]["uint8"] == "uint8 as stored (PNG)" and row["passport"]["indices"] == f"0 to {COUNT - 1}"
+    printed = capsys.readouterr().out
+    assert "NOT the Inception FID" in printed and "biased upwards" in printed and "passport" in printed
 
 
-def test_memory_does_not_grow_with_the_data():
-    """60,000 images of 784 pixels, a batch of 64: nothing runs, the compiler says what it would take."""
-    n, dim, batch = 60_000, 784, 64
-    shapes = ((n,), (n, dim), (n, dim, 0), (n, 0), (n,))
-    mixture = Mixture(*(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes), (dim,))
-    x = jax.ShapeDtypeStruct((batch, dim), jnp.float32)
-    run = jax.jit(jax.vmap(lambda mixture, x: posterior_mean(mixture, x, 1.0, 0.5), in_axes=(None, 0)))
-    assert run.lower(mixture, x).compile().memory_analysis().temp_size_in_bytes < 64e6 < 4 * n * dim
+def test_a_killed_run_goes_on_with_what_it_has(folder, tmp_path):
+    """Two of three blocks are lost: the others are not taken again, and the number is the same."""
+    (before,) = scored(folder, tmp_path)
+    lost = sorted(tmp_path.glob("features-0/samples/*.npz"))
+    assert [path.stem for path in lost] == ["000000-000024", "000025-000049", "000050-000059"]
+    kept = lost.pop(1).stat().st_mtime_ns
+    for path in lost:
+        path.unlink()
+    (after,) = scored(folder, tmp_path)
+    assert after["frechet"] == pytest.approx(before["frechet"], rel=1e-4)
+    assert (tmp_path / "features-0/samples/000025-000049.npz").stat().st_mtime_ns == kept
 
 
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("regularised", [False, True])
-@pytest.mark.parametrize("order", [1, 2])
-@pytest.mark.parametrize("rank", [2, DIM])
-def test_expansions_are_their_formula(rank, order, regularised):
-    """Eq. (4) with dense matrices."""
-    one = gaussian.component(mixture_of("full"), 0)
-    one = gaussian.truncate(one, rank)
-    u, v, floor, mean = one.basis[0], one.variances[0], one.floor[0], one.means[0]
-    covariance = (u * v) @ u.T + floor * (np.eye(DIM) - u @ u.T)
-    schedule, t = VP(), jnp.asarray(0.4)
-    alpha, sigma = float(schedule.alpha(t)), float(schedule.sigma(t))
-    rho = sigma**2 + alpha**2 * np.trace(covariance) / 2 * regularised
-    term = alpha**2 * covariance / rho
-    x = np.random.default_rng(5).normal(size=DIM)
-    score = -(np.eye(DIM) - term + term @ term * (order == 2)) @ (x - alpha * mean) / rho
-    found = expansion(one, schedule, order, regularised)(jnp.asarray(x.reshape(SHAPE)), t)
-    np.testing.assert_allclose(np.ravel(found), (x + sigma**2 * score) / alpha, rtol=1e-10)
+def test_every_metric_that_is_asked_for(folder, tmp_path):
+    wanted = ("kid,precision_recall,sliced_wasserstein", "rmse")
+    more = {"score.metrics": wanted, "score.solution": str(folder / "data.npz"), "score.extrapolate": True}
+    first, last = scored(folder, tmp_path, **more, **{"sample.scored": 30})
+    assert [first["images"], last["images"]] == [30, COUNT]
+    x, y = rows_of(folder, DATA), rows_of(folder, IMAGES)
+    assert last["kid"] == pytest.approx(metrics.kid(y, x)[0], rel=1e-3, abs=1e-6)
+    assert (last["precision"], last["recall"]) == metrics.precision_recall(x, y)
+    assert last["sliced_wasserstein"] == pytest.approx(metrics.sliced_wasserstein(y, x), rel=1e-4)
+    difference = to_float(IMAGES).astype(np.float64) - to_float(DATA)
+    assert last["rmse_to_solution"] == pytest.approx(np.sqrt(np.mean(difference**2)), rel=1e-12)
+    assert first["rmse_to_solution"] == pytest.approx(np.sqrt(np.mean(difference[:30] ** 2)), rel=1e-12)
+    assert last["extrapolated"] < last["frechet"]
+    header, *lines = (tmp_path / "results.csv").read_text().splitlines()
+    assert "frechet [2]" in header and "kid [2]" in header and len(lines) == 2
 
 
-@pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("order", [1, 2])
-def test_expansions_converge_at_high_noise(order):
-    """The first term left out is (v / sigma^2)^(order + 1): twice the noise, 4^(order + 1) times less error."""
-    one, x = gaussian.component(mixture_of("full"), 0), jnp.ones(SHAPE)
-    errors = [
-        np.linalg.norm(expanded_mean(one, x, 1.0, sigma, order) - posterior_mean(one, x, 1.0, sigma))
-        for sigma in (30.0, 60.0)
-    ]
-    np.testing.assert_allclose(errors[0] / errors[1], 4 ** (order + 1), rtol=3e-3)
+@pytest.mark.parametrize("layout", ["mu, sigma", "edm2"])
+def test_a_reference_in_any_layout_gives_the_same_number(layout, folder, tmp_path):
+    """As Inception's alone has spatial features, their layouts are in tests/test_statistics.py."""
+    run(folder, "reference", tmp_path / "made", images=folder / "data.npz", **{"score.layout": layout})
+    (path,) = (tmp_path / "made").glob("reference.*")
+    (expected,) = scored(folder, tmp_path / "expected")
+    (row,) = scored(folder, tmp_path / "row", reference=path)
+    assert row["frechet"] == pytest.approx(expected["frechet"], rel=1e-4)
 
 
-def test_errors_say_what_to_do():
-    mixture = mixture_of("full")
-    with pytest.raises(ValueError, match="got 7 components"):
-        expanded_mean(mixture, np.ones(SHAPE, np.float32), 1.0, 1.0)
-    with pytest.raises(ValueError, match="order 3"):
-        expanded_mean(from_covariances([1], np.ones((1, 2)), np.eye(2)[None]), np.ones(2, np.float32), 1.0, 1.0, 3)
-    for model in (score_model(mixture, EDM()), expansion(mixture, EDM())):
-        with pytest.raises(ValueError, match="vmap"):
-            model(np.zeros((4, *SHAPE), np.float32), 1.0)
+def test_a_reference_in_other_features_is_refused(folder, tmp_path):
+    with pytest.raises(ConfigError, match="is of other features: features classifier .*, here pixels"):
+        scored(folder, tmp_path, features="pixels")
+    run(folder, "reference", tmp_path / "made", images=folder / "data.npz", features="pixels")
+    (row,) = scored(folder, tmp_path / "row", features="pixels", reference=tmp_path / "made/reference.npz")
+    x, y = (to_float(images).reshape(COUNT, -1).astype(np.float64) for images in (DATA, IMAGES))
+    assert row["frechet"] == pytest.approx(metrics.frechet(x.mean(0), np.cov(x.T), y.mean(0), np.cov(y.T)), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"images": ""}, "`score` needs images"),
+        ({"reference": ""}, "compares with a reference: name its file"),
+        ({"score.metrics": "fidelity"}, "unknown metric of score.metrics 'fidelity': known are inception_score, kid"),
+        ({"score.metrics": "inception_score"}, "is of Inception's classes, not of classifier"),
+        ({"score.metrics": "rmse"}, "name its images in score.solution"),
+        ({"features": "vgg"}, "unknown features 'vgg'"),
+    ],
+)
+def test_what_cannot_be_scored_is_named(changes, message, folder, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        scored(folder, tmp_path, **changes)
+
+
+def test_images_and_references_of_few(folder, tmp_path):
+    """One image has no covariance; constant images have one of zeros; float images are not rounded here."""
+    for name, images in {"one": IMAGES[:1], "same": np.repeat(IMAGES[:1], 5, axis=0), "floats": IMAGES / 255}.items():
+        np.savez(tmp_path / f"{name}.npz", images=images)
+    (row,) = scored(folder, tmp_path / "1", images=tmp_path / "one.npz")
+    assert row["frechet"] is None and row["images"] == 1
+    (row,) = scored(folder, tmp_path / "2", images=tmp_path / "same.npz")
+    x, y = rows_of(folder, DATA), rows_of(folder, IMAGES[:1])[0]
+    expected = np.square(x.mean(0) - y).sum() + np.trace(np.cov(x.T))
+    assert row["frechet"] == pytest.approx(expected, rel=1e-4)
+    with pytest.raises(ConfigError, match="float64.*to_uint8"):
+        scored(folder, tmp_path / "3", images=tmp_path / "floats.npz")
+    with pytest.raises(ValueError, match="at least 2 images"):
+        run(folder, "reference", tmp_path / "4", images=tmp_path / "one.npz")
+
+
+def test_names_are_split_at_commas():
+    assert score.several("a, b") == score.several(("a,b",)) == score.several(("a", "b")) == ["a", "b"]
+    assert score.several("") == score.several(()) == []
