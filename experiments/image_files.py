@@ -155,7 +155,7 @@ def decode(content: bytes, name: str, form: str) -> np.ndarray:
         raise ValueError(f"{name} has {size[0]} x {size[1]} pixels, at most {PIXELS:,} are read: resize the images")
     if mode not in ("L", "RGB") or ";" in raw:  # raw modes as "RGB;16B" are of other than 8 bits
         why = INSTEAD.get(
-            mode, f"is of mode {mode if ';' not in raw else raw}: save it as RGB or L of 8 bits a channel"
+            mode, f"is of mode {raw if mode in ('L', 'RGB') else mode}: save it as RGB or L of 8 bits a channel"
         )
         raise ValueError(f"{name} {why}; read are images of 8 bits a channel, grey or RGB")
     if frames != 1:

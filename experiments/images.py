@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.archives import whole
-from experiments.image_arrays import Part, read_cifar, read_idx, read_npz
+from experiments.image_arrays import SAMPLE_RULE, Part, read_cifar, read_idx, read_npz
 from experiments.image_files import FORMATS, Archive, Files, Folder
 
 __all__ = ["SAMPLE_RULE", "Images", "open_images"]
