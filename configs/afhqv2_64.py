@@ -24,8 +24,8 @@ the heat map of their notebook, the row without teleportation (github.com/Animad
 statistics, pixels truncated to uint8, where here they are rounded): Heun 13.85 and UniPC-3, bh2, 3.42 at 10. EDM's own
 is 1.96 at 79 evaluations, the least of three times 50,000 samples, as it is commonly cited: not compared with the
 paper's table; reference statistics
-https://nvlabs-fi-cdn.nvidia.com/edm/fid-refs/afhqv2-64x64.npz. This project has no Inception network yet, so that it
-computes no FID; `benchmark` measures distances to a fine solution.
+https://nvlabs-fi-cdn.nvidia.com/edm/fid-refs/afhqv2-64x64.npz. FID is computed by
+`--config.experiment=score --config.images=DIR`; `benchmark` measures distances to a fine solution.
 """
 
 from configs import _edm, _released

@@ -32,8 +32,8 @@ evaluations on, and 1200 of 1024 below: `--config.ems.nodes=1200 --config.ems.po
 What to expect: the column `published` has the FID of Zheng et al. 2023, table 1 (50,000 samples; Inception of TF-Hub
 tfgan, cifar10_stats.npz of ScoreSDE; pixels truncated to uint8, where here they are rounded): DPM-Solver-v3 12.21 at 5
 evaluations, 2.51 at 10. EDM's own: 1.97 at 35 (cond: 1.79), the least of three times 50,000 samples, reference
-statistics https://nvlabs-fi-cdn.nvidia.com/edm/fid-refs/cifar10-32x32.npz. This project has no Inception network yet,
-so that it computes no FID; `benchmark` measures distances to a fine solution.
+statistics https://nvlabs-fi-cdn.nvidia.com/edm/fid-refs/cifar10-32x32.npz. FID is computed by
+`--config.experiment=score --config.images=DIR`; `benchmark` measures distances to a fine solution.
 """
 
 from configs import _edm, _released

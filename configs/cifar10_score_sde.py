@@ -24,8 +24,8 @@ to see that it runs; its numbers mean nothing.
 
 What to expect: the column `published` has the FID of tables 1 and 9 (50,000 samples; Inception of TF-Hub tfgan;
 reference statistics cifar10_stats.npz, https://drive.google.com/file/d/14UB27-Spi8VjZYKST3ZcT8YVhAluiFWI; pixels
-truncated to uint8, where here they are rounded): DPM-Solver-v3 12.76 at 5 evaluations, 3.40 at 10. This project has no
-Inception network yet, so that it computes no FID; `benchmark` measures distances to a fine solution.
+truncated to uint8, where here they are rounded): DPM-Solver-v3 12.76 at 5 evaluations, 3.40 at 10. FID is computed by
+`--config.experiment=score --config.images=DIR`; `benchmark` measures distances to a fine solution.
 """
 
 from configs import _released

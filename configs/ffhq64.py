@@ -21,8 +21,8 @@ the network; of training images: `--config.ems.rule=noised --config.images=FOLDE
 
 What to expect: published is EDM's FID alone, 2.39 at 79 evaluations, the least of three times 50,000 samples, as it is
 commonly cited: not compared with the paper's table; reference statistics
-https://nvlabs-fi-cdn.nvidia.com/edm/fid-refs/ffhq-64x64.npz. This project has no Inception network yet, so
-that it computes no FID; `benchmark` measures distances to a fine solution.
+https://nvlabs-fi-cdn.nvidia.com/edm/fid-refs/ffhq-64x64.npz. FID is computed by
+`--config.experiment=score --config.images=DIR`; `benchmark` measures distances to a fine solution.
 """
 
 from configs import _edm, _released

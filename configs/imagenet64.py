@@ -19,8 +19,8 @@ takes for any network of EDM. Intervals and points are as for CIFAR-10 from 10 e
 the network, each with its own class: images that are given have no labels.
 
 What to expect: published is EDM's FID alone, 1.36 at 511 evaluations of `stochastic`, the least of three times 50,000
-samples; reference statistics https://nvlabs-fi-cdn.nvidia.com/edm/fid-refs/imagenet-64x64.npz. This project has no
-Inception network yet, so that it computes no FID; `benchmark` measures distances to a fine solution.
+samples; reference statistics https://nvlabs-fi-cdn.nvidia.com/edm/fid-refs/imagenet-64x64.npz. FID is computed by
+`--config.experiment=score --config.images=DIR`; `benchmark` measures distances to a fine solution.
 """
 
 from configs import _edm, _released

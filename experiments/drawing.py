@@ -21,7 +21,7 @@ from experiments.build_teleport import build_jumps
 from experiments.data import to_uint8
 from experiments.ems import find_ems, identity
 from experiments.frechet import Frechet
-from experiments.image_arrays import SAMPLE_RULE
+from experiments.images import SAMPLE_RULE
 from experiments.mesh import place
 from experiments.passport import ORIGIN, passport
 from experiments.processes import patiently, stop_if_told, together

@@ -59,7 +59,7 @@ def test_configs_build(module, variant):
         ("--config.solver.order=x", 2, "invalid literal"),
         ("--config=configs/nothing.py", 2, "configs/fashion_mnist.py"),
         ("--config=configs/toy_gmm.py:smok", 2, "known is smoke"),
-        ("--config.experiment=bench", 1, "known are benchmark, sample, ems, convert, train, classifier, speed"),
+        ("--config.experiment=bench", 1, "known are benchmark, sample, score, reference, ems, convert, train"),
         ("nonsense", 2, "unexpected argument 'nonsense'"),
     ],
 )
