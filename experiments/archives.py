@@ -5,6 +5,7 @@ unfold without bound (bzip2, LZMA), are refused.
 """
 
 import contextlib
+import errno
 import math
 import zipfile
 from typing import NamedTuple
@@ -20,7 +21,7 @@ def whole(name):
     try:
         yield
     except Exception as error:
-        if isinstance(error, OSError) and error.errno:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # of a place before the beginning
             raise
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{name} is truncated or damaged ({reason[:200]}): copy it again, or make it again") from error
@@ -64,10 +65,18 @@ class Npz:
 
     def header(self, name) -> Header:
         """ValueError for arrays of objects, and unless the member has as many bytes as the array needs."""
-        with open_member(self.archive, self.members[name]) as stream:
-            return self._header(name, stream)
+        with self.open(name) as stream:
+            return self.read_header(name, stream)
 
-    def _header(self, name, stream) -> Header:
+    def open(self, name):
+        """A stream of the array's member."""
+        if name not in self.members:
+            found = ", ".join(sorted(self.members)[:10]) or "nothing"
+            raise ValueError(f"{self.path} has no array {name}, it holds {found}: copy it again, or make it again")
+        return open_member(self.archive, self.members[name])
+
+    def read_header(self, name, stream) -> Header:
+        """As `header`, of a stream that is left where the numbers begin."""
         with whole(f"{self.path}: {name}"):
             version = np.lib.format.read_magic(stream)
             read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
@@ -87,7 +96,7 @@ class Npz:
         header = self.header(name)
         if (size := math.prod(header.shape) * header.dtype.itemsize) > most:
             raise ValueError(f"{self.path}: {name} of {header.shape} has {size:,} bytes, at most {most:,} are read")
-        with open_member(self.archive, self.members[name]) as stream, whole(f"{self.path}: {name}"):
+        with self.open(name) as stream, whole(f"{self.path}: {name}"):
             return np.lib.format.read_array(stream, allow_pickle=False)
 
 
@@ -99,8 +108,8 @@ class Stream:
 
     def __init__(self, path, name):
         self.file, self.name, self.kept = Npz(path), f"{path}: {name}", {}
-        self.bytes = open_member(self.file.archive, self.file.members[name])
-        self.header = self.file._header(name, self.bytes)
+        self.bytes = self.file.open(name)
+        self.header = self.file.read_header(name, self.bytes)
 
     def __call__(self, rows) -> np.ndarray:
         found = np.empty((len(rows), *self.header.shape[1:]), self.header.dtype)
