@@ -3,6 +3,7 @@
 the pickle of EDM's and StyleGAN3's evaluators          inception-2015-12-05.pkl
 PyTorch, of pytorch-fid and torch-fidelity              pt_inception-2015-12-05-6726825d.pth
 TensorFlow, a GraphDef or a SavedModel of constants     classify_image_graph_def.pb, inception-2015-12-05.tgz
+                                                        and the module tfgan/eval/inception of TensorFlow Hub
 """
 
 import re
@@ -20,6 +21,7 @@ from models.inception import CLASSES, FEATURES, Inception
 
 EPSILON = 1e-3  # of the batch normalisation
 KNOWN = "inception-2015-12-05.pkl of NVIDIA, pt_inception-2015-12-05 (.pth) or classify_image_graph_def.pb"
+LAST = "mixed_10/tower_2/conv/conv2d_params"  # in a graph, after the scope that it was imported under
 STEM = {"conv": "1a_3x3", "conv_1": "2a_3x3", "conv_2": "2b_3x3", "conv_3": "3b_1x1", "conv_4": "4a_3x3"}
 MIXED = dict(zip(("mixed", *(f"mixed_{n}" for n in range(1, 11))), "5b 5c 5d 6a 6b 6c 6d 6e 7a 7b 7c".split()))
 TOWERS = {  # branches of PyTorch's blocks by TensorFlow's: of conv, tower and tower_1
@@ -37,20 +39,29 @@ def load(path) -> dict:
     Folded in float64, whose sums, products and roots are correctly rounded: equal weights become equal parameters,
     whatever file they are in. ValueError for a file of anything else.
     """
-    tree = read(path)
+    try:
+        tree = read(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; of Inception-v3, {KNOWN} are readable") from error
     try:
         return fold(*unpack(tree))
-    except ValueError as error:
+    except (ValueError, TypeError, AttributeError) as error:  # a tree of another make may fail in any of these ways
         raise ValueError(f"{path}: {error}") from error
 
 
 def fold(tensors: dict, form: str) -> dict:
     """The parameters of tensors by name, in one of FORMS."""
-    classes = len(tensors.get("fc.weight", range(CLASSES)))
-    if classes != CLASSES:
-        raise ValueError(f"it is another Inception-v3, of {classes} classes, not {CLASSES}: take {KNOWN}")
+    head = np.shape(tensors.get("fc.weight"))
+    if head and head[0] != CLASSES:
+        found = f"{head[0]} classes, not {CLASSES}, and so of other features (torchvision's has 1000)"
+        raise ValueError(f"it is another Inception-v3 than that of FID, of {found}: take {KNOWN}")
     shapes = layers()
-    return convert(sources(shapes, form, tensors), tensors, shapes, unused)
+    with np.errstate(all="ignore"):  # said below
+        params = convert(sources(shapes, form, tensors), tensors, shapes, unused)
+    broken = sorted(path for path, leaf in flatten(params).items() if not np.isfinite(leaf).all())
+    if broken:
+        raise ValueError(f"{len(broken)} parameters are not finite ({broken[0]}): the file is damaged, fetch it again")
+    return params
 
 
 def layers() -> dict:
@@ -65,8 +76,10 @@ def unpack(tree) -> tuple[dict, str]:
     """(tensors by name, nvidia | torch | tensorflow)."""
     if isinstance(tree, Record) and tree.name == "InceptionV3" and isinstance(tree.state, dict):
         return dict(tensors_of(tree)), "nvidia"
-    if isinstance(tree, dict) and "conv/conv2d_params" in tree:
-        return tree, "tensorflow"
+    scopes = [name.removesuffix(LAST) for name in tree if str(name).endswith(LAST)] if isinstance(tree, dict) else []
+    if scopes:
+        scope = min(scopes, key=len)
+        return {name.removeprefix(scope): tree[name] for name in tree if name.startswith(scope)}, "tensorflow"
     if isinstance(tree, dict) and "Conv2d_1a_3x3.conv.weight" in tree:
         return tree, "torch"
     found = tree.name if isinstance(tree, Record) else f"a {type(tree).__name__}"

@@ -1,7 +1,8 @@
 """Checkpoint files of other projects, as trees of plain data. Nothing in a file is executed, and torch is not needed.
 
 The format is told by the content of a file, never by its name: a pickle (EDM's .pkl), PyTorch's two formats (.pt, .pth,
-.ckpt), safetensors, Flax's msgpack, a graph of TensorFlow, and the folder of an Orbax checkpoint.
+.ckpt), safetensors, Flax's msgpack, a graph of TensorFlow (.pb, also in a .tgz or in the folder of a SavedModel), and
+the folder of an Orbax checkpoint.
 """
 
 import math
@@ -21,6 +22,7 @@ READABLE = "pickles and PyTorch files (.pkl, .pt, .pth), safetensors, Flax msgpa
 EXPANSION = 1000  # numbers in an Orbax folder may take this many times its bytes; weights hardly compress
 SMALL = 2**28  # bytes that are read in any case
 ORBAX = "_METADATA"
+SAVED = "saved_model.pb"  # in a folder of TensorFlow's
 
 
 def read(path, name=None):
@@ -32,10 +34,13 @@ def read(path, name=None):
     damaged, or asks for more than plain data.
     """
     path, name = Path(path), name or path
+    if (path / graph_def.SAVED_MODEL).is_file():
+        path /= graph_def.SAVED_MODEL
     if not path.is_file() and not path.is_dir():
         raise FileNotFoundError(f"there is no checkpoint {name}: give a file, or the folder of an Orbax checkpoint")
     try:
-        return check(_read_orbax(path) if path.is_dir() else _read_file(path))
+        saved = path / SAVED if (path / SAVED).is_file() else path
+        return check(_read_orbax(path) if saved.is_dir() else _read_file(saved))
     except ValueError as error:
         raise ValueError(f"{name} cannot be read: {_one_line(error)}") from error
     except Exception as error:  # the libraries for msgpack, safetensors and Orbax fail as they like on damaged files
