@@ -53,8 +53,8 @@ def fold(tensors: dict, form: str) -> dict:
     """The parameters of tensors by name, in one of FORMS."""
     head = np.shape(tensors.get("fc.weight"))
     if head and head[0] != CLASSES:
-        found = f"{head[0]} classes, not {CLASSES}, and so of other features (torchvision's has 1000)"
-        raise ValueError(f"it is another Inception-v3 than that of FID, of {found}: take {KNOWN}")
+        found = f"{head[0]} classes, not {CLASSES}, with features of its own (torchvision's has 1000)"
+        raise ValueError(f"it is another Inception-v3, of {found}: take {KNOWN}")
     shapes = layers()
     with np.errstate(all="ignore"):  # said below
         params = convert(sources(shapes, form, tensors), tensors, shapes, unused)

@@ -22,7 +22,6 @@ READABLE = "pickles and PyTorch files (.pkl, .pt, .pth), safetensors, Flax msgpa
 EXPANSION = 1000  # numbers in an Orbax folder may take this many times its bytes; weights hardly compress
 SMALL = 2**28  # bytes that are read in any case
 ORBAX = "_METADATA"
-SAVED = "saved_model.pb"  # in a folder of TensorFlow's
 
 
 def read(path, name=None):
@@ -39,8 +38,7 @@ def read(path, name=None):
     if not path.is_file() and not path.is_dir():
         raise FileNotFoundError(f"there is no checkpoint {name}: give a file, or the folder of an Orbax checkpoint")
     try:
-        saved = path / SAVED if (path / SAVED).is_file() else path
-        return check(_read_orbax(path) if saved.is_dir() else _read_file(saved))
+        return check(_read_orbax(path) if path.is_dir() else _read_file(path))
     except ValueError as error:
         raise ValueError(f"{name} cannot be read: {_one_line(error)}") from error
     except Exception as error:  # the libraries for msgpack, safetensors and Orbax fail as they like on damaged files
