@@ -151,6 +151,7 @@ def decode(content: bytes, name: str, form: str) -> np.ndarray:
         raw = str(image.tile[0][3]) if image.tile else mode
         fine = size[0] * size[1] <= PIXELS and mode in ("L", "RGB") and ";" not in raw and frames == 1
         pixels = np.asarray(image) if fine else None
+        transparent = "transparency" in image.info  # one colour of it (tRNS), which no mode shows
     if size[0] * size[1] > PIXELS:
         raise ValueError(f"{name} has {size[0]} x {size[1]} pixels, at most {PIXELS:,} are read: resize the images")
     if mode not in ("L", "RGB") or ";" in raw:  # raw modes as "RGB;16B" are of other than 8 bits
@@ -158,6 +159,8 @@ def decode(content: bytes, name: str, form: str) -> np.ndarray:
             mode, f"is of mode {raw if mode in ('L', 'RGB') else mode}: save it as RGB or L of 8 bits a channel"
         )
         raise ValueError(f"{name} {why}; read are images of 8 bits a channel, grey or RGB")
+    if transparent:
+        raise ValueError(f"{name} {INSTEAD['RGBA']}")
     if frames != 1:
         raise ValueError(f"{name} has {frames} frames: save each as an image of its own")
     if found != form.upper():

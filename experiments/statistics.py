@@ -64,13 +64,13 @@ def _read_npz(path) -> Statistics:
         keys = file.members.keys()
 
         def pair(*names):
-            return checked(*(file.load(name, BYTES) for name in names), path) if keys >= set(names) else None
+            if keys >= set(names):
+                check_shapes(*(file.header(name).shape for name in names), path)  # before gigabytes of zeros unfold
+                return checked(*(file.load(name, BYTES) for name in names), path)
 
         features = _features(file.load("pool_3", BYTES), path) if "pool_3" in keys else None
-        moments, spatial = (
-            pair("mu", "sigma") or pair("train_feature_mean", "train_feature_cov"),
-            pair("mu_s", "sigma_s"),
-        )
+        moments = pair("mu", "sigma") or pair("train_feature_mean", "train_feature_cov")
+        spatial = pair("mu_s", "sigma_s")
         if moments is None and features is not None:
             moments = checked(*moments_of(features), path)
         if not (moments or spatial or "arr_0" in keys):
@@ -128,17 +128,18 @@ def moments_of(features) -> tuple[np.ndarray, np.ndarray]:
     return total.mean, total.covariance()
 
 
+def check_shapes(mean, covariance, where) -> None:
+    if len(mean) != 1 or not mean[0] or covariance != mean * 2:
+        raise ValueError(f"{where} has a mean of {mean} and a covariance of {covariance}, not [F] and [F, F]: {CHECK}")
+
+
 def checked(mean, covariance, where) -> tuple[np.ndarray, np.ndarray]:
     """Both as float64, the covariance made symmetric; ValueError unless they can be moments.
 
     That there are no negative eigenvalues is not computed, but that no covariance exceeds what its variances allow is.
     """
     mean, covariance = np.asarray(mean), np.asarray(covariance)
-    if mean.ndim != 1 or not mean.size or covariance.shape != mean.shape * 2:
-        raise ValueError(
-            f"{where} has a mean of {mean.shape} and a covariance of {covariance.shape}, [F] and [F, F] are expected: "
-            f"{CHECK}"
-        )
+    check_shapes(mean.shape, covariance.shape, where)
     if bad := [str(array.dtype) for array in (mean, covariance) if array.dtype.kind not in "iuf"]:
         raise ValueError(f"{where} has moments of {bad[0]}, real numbers are expected: {CHECK}")
     mean, covariance = mean.astype(np.float64), covariance.astype(np.float64)

@@ -31,6 +31,8 @@ BAD_FILES = {  # what it is: (files of a folder, what the error says)
     "another format": ({"a.png": WHOLE, "b.gif": b"x"}, "'b.gif' is of a format that is not read.*convert it to PNG"),
     "palette": ({"a.png": encoded(Image.new("P", (4, 5)))}, "'a.png' has a palette: save it as RGB"),
     "RGBA": ({"a.png": encoded(Image.new("RGBA", (4, 5)))}, "transparency: composite"),
+    "a transparent colour": ({"a.png": encoded(COLOUR[0], transparency=(1, 2, 3))}, "transparency: composite"),
+    "a transparent grey": ({"a.png": encoded(GREY[0], transparency=7)}, "transparency: composite"),
     "LA": ({"a.png": encoded(Image.new("LA", (4, 5)))}, "two channels.*composite"),
     "one bit": ({"a.png": encoded(Image.new("1", (4, 5)))}, "mode 1: save it as RGB or L of 8 bits"),
     "16 bits, grey": ({"a.png": encoded(Image.new("I;16", (4, 5)))}, "mode I;16.*8 bits"),

@@ -1,6 +1,7 @@
 """Reference statistics: what is written is read again, here and by the codes of others, and nothing bad is."""
 
 import pickle
+import tracemalloc
 
 import hostile
 import numpy as np
@@ -167,6 +168,18 @@ def test_refused(case, tmp_path):
     with pytest.raises(ValueError, match=says) as caught:
         read(tmp_path / "file.npz")
     assert "file.npz" in str(caught.value) and "\n" not in str(caught.value) and len(str(caught.value)) < 600
+
+
+def test_sizes_are_compared_before_numbers_are_read(tmp_path):
+    """Zeros of 128 MB in a file of 130 kB."""
+    np.savez_compressed(tmp_path / "a.npz", mu=MU, sigma=np.zeros((4000, 4000)))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"covariance of \(4000, 4000\)"):
+            read(tmp_path / "a.npz")
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
 
 
 def test_round_off_is_no_asymmetry(tmp_path):
