@@ -116,7 +116,7 @@ def test_every_form_gives_the_same_parameters_to_the_bit(form, make, tensors, pa
 
 
 def test_names_of_pytorch_are_all_used_once(tensors):
-    names = {name for source in files.sources(files.layers(), "torch", tensors).values() for name in source.names}
+    names = {name for source in files.sources(files.layers(), "torch").values() for name in source.names}
     assert names == {name for name in tensors if "num_batches" not in name}
 
 

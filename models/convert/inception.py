@@ -57,7 +57,7 @@ def fold(tensors: dict, form: str) -> dict:
         raise ValueError(f"it is another Inception-v3, of {found}: take {KNOWN}")
     shapes = layers()
     with np.errstate(all="ignore"):  # said below
-        params = convert(sources(shapes, form, tensors), tensors, shapes, unused)
+        params = convert(sources(shapes, form), tensors, shapes, unused)
     broken = sorted(path for path, leaf in flatten(params).items() if not np.isfinite(leaf).all())
     if broken:
         raise ValueError(f"{len(broken)} parameters are not finite ({broken[0]}): the file is damaged, fetch it again")
@@ -94,7 +94,7 @@ def unused(name: str) -> bool:
     return name.endswith("num_batches_tracked") or not ours
 
 
-def sources(paths, form: str, tensors) -> dict[str, Source]:
+def sources(paths, form: str) -> dict[str, Source]:
     """Where each parameter is: a kernel from weight, variance and scale; a bias from shift, mean, variance and scale.
 
     NVIDIA's form has no scale, the others' are ones.
@@ -104,12 +104,11 @@ def sources(paths, form: str, tensors) -> dict[str, Source]:
     for path in paths:
         layer, leaf = path.rsplit("/", 1)
         if layer == "softmax":
-            place = (lambda rows: rows) if leaf == "bias" or form == "tensorflow" else np.transpose
+            place = np.array if leaf == "bias" or form == "tensorflow" else np.transpose  # no views of a file
             found[path] = Source((HEADS[form][leaf],), place)
             continue
         name = naming(layer.replace(".", "/"))
-        more = (name + scale,) if scale and name + scale in tensors else ()
-        statistics = (name + variance, *more)
+        statistics = (name + variance, name + scale) if scale else (name + variance,)
         if leaf == "kernel":
             found[path] = Source((name + weight, *statistics), _kernels[form == "tensorflow"])
         else:
