@@ -76,3 +76,20 @@ def test_the_experiment_leaves_classifier_and_reference(tmp_path):
     (tmp_path / "run/reference.npz").write_bytes(b"half")
     with pytest.raises(ValueError, match="reference.npz is truncated"):
         load_reference(tmp_path / "run/reference.npz")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_order_and_split_of_moments_gives_the_same_distance(seed):
+    """To 1e-9: parts of random sizes, merged in a random order, two by two; features of a mean far from zero."""
+    rng = np.random.default_rng(seed)
+    rows, target = rng.normal(size=(400, 12)) + 30, metrics.target(np.full(12, 29.5), 2 * np.eye(12))
+    whole = Moments.of(rows)
+    edges = np.sort(rng.choice(np.arange(1, 400), size=int(rng.integers(1, 40)), replace=False))
+    parts = [Moments.of(part) for part in np.split(rng.permutation(rows), edges)]
+    while len(parts) > 1:
+        first, second = (parts.pop(int(rng.integers(len(parts)))) for _ in range(2))
+        parts.append(first.merge(second))
+    (merged,) = parts
+    expected = metrics.distance(whole.mean, whole.covariance(), target)
+    assert merged.count == 400
+    assert metrics.distance(merged.mean, merged.covariance(), target) == pytest.approx(expected, rel=1e-9)
