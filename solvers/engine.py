@@ -28,13 +28,41 @@ def init(table, x) -> State:
 def step(model, state: State, row, key=None) -> State:
     """One network evaluation and the update after it; `row` is one row of a Table. The state keeps x's float type."""
     x, history = state
-    m = row.p * x + row.q * model(x, row.t)
+    m = _predict(model, x, row)
     history = jnp.concatenate([m[None].astype(history.dtype), history[:-1]])
-    b = row.b.reshape(row.b.shape + (1,) * (history.ndim - row.b.ndim))
-    x_next = row.a * x + (b * history).sum(axis=0) + row.c
+    return State(_update(row, row.b, x, history, key), history)
+
+
+def _step_on_ring(model, state, n, row, key):
+    """`step` of row n where m_k stands at k mod K: one prediction is written, none is moved.
+
+    The coefficients turn in place of the history; to look them up costs nothing.
+    """
+    x, ring = state
+    depth = len(ring)
+    m = _predict(model, x, row).astype(ring.dtype)
+    ring = jax.lax.dynamic_update_index_in_dim(ring, m, n % depth, axis=0)
+    b = [jax.lax.dynamic_index_in_dim(row.b, (n - slot) % depth, keepdims=False) for slot in range(depth)]
+    return State(_update(row, b, x, ring, None if key is None else jax.random.fold_in(key, n)), ring)
+
+
+def _predict(model, x, row):
+    """Equation (1) of table.py."""
+    return row.p * x + row.q * model(x, row.t)
+
+
+def _update(row, b, x, history, key):
+    """Equation (2) of table.py; b [K] and the history [K] in one order, whichever it is.
+
+    The sum is written out: one pass over memory; and jaxlib 0.10.2 gets (b * history).sum(axis=0) wrong on CPUs.
+    """
+    x_next = row.a * x
+    for k in range(len(history)):
+        x_next += b[k] * history[k]
+    x_next += row.c
     if row.s is not None:
         x_next += row.s * jax.random.normal(key, x.shape, x.dtype)
-    return State(x_next.astype(x.dtype), history)
+    return x_next.astype(x.dtype)
 
 
 def sample(model, table, x, key=None):
@@ -46,8 +74,7 @@ def sample(model, table, x, key=None):
     state, table = _prepare(model, table, x, key)
 
     def body(state, n_row):
-        n, row = n_row
-        state = step(model, state, row, None if key is None else jax.random.fold_in(key, n))
+        state = _step_on_ring(model, state, *n_row, key)
         return state, state.x
 
     state, states = jax.lax.scan(body, state, (jnp.arange(table.nfe), table))
@@ -61,8 +88,7 @@ def advance(model, table, x, rows, key=None):
     state, table = _prepare(model, table, x, key)
 
     def body(n, state):
-        row = jax.tree.map(lambda column: column[n], table)
-        return step(model, state, row, None if key is None else jax.random.fold_in(key, n))
+        return _step_on_ring(model, state, n, jax.tree.map(lambda column: column[n], table), key)
 
     return jax.lax.fori_loop(0, rows, body, state).x
 
