@@ -148,6 +148,7 @@ class Recipe(NamedTuple):
 
 DEFAULT = Recipe()
 PLAIN = Recipe(ridge=0.0, round_off=0.0, negligible=0.0, cap=np.inf)  # the definition
+COORDINATES = 256  # at a time: some thirty arrays of [G + 1, COORDINATES] are needed beside the result
 
 
 def statistics(moments: Moments, lam, path=False, recipe=DEFAULT) -> EMS:
@@ -155,35 +156,50 @@ def statistics(moments: Moments, lam, path=False, recipe=DEFAULT) -> EMS:
 
     path: l' is the derivative along the path of the points, which must have been gathered with it.
     """
-    lam = np.asarray(lam, np.float64)
-    r = raw(moments, lam, path, recipe.window, recipe.l)
-    floor = recipe.round_off * r.scale + recipe.ridge * _mean(r.variance) + np.finfo(np.float64).tiny
+    lam, shape = np.asarray(lam, np.float64), moments.sums.shape[2:]
+    sums = moments.sums.reshape(*moments.sums.shape[:2], -1)
+    blocks = [slice(first, first + COORDINATES) for first in range(0, sums.shape[2], COORDINATES)]
+    of_block = lambda at: raw(Moments(moments.count, sums[..., at]), lam, path, recipe.window, recipe.l)  # noqa: E731
+    means = _means((of_block(at) for at in blocks), sums.shape[2])
+    l, s, b = np.empty((3, len(lam), sums.shape[2]))
+    squares = {name: np.zeros(len(lam)) for name in "lsb"}
+    for at in blocks:
+        (l[:, at], s[:, at], b[:, at]), errors = _of_block(of_block(at), moments.count, recipe, *means)
+        for name, error in errors.items():
+            squares[name] += np.square(error).sum(axis=1)
+    rms = {name: np.sqrt(total / sums.shape[2]).tolist() for name, total in squares.items()}
+    return EMS(lam, *(x.reshape(-1, *shape) for x in (l, s, b)), {"standard_error": rms})
+
+
+def _means(parts, count):
+    """Var f, and the mean square of f, of all `count` coordinates: [G + 1, 1] each, from `Raw` of some at a time."""
+    parts = ((r.variance.sum(axis=1), (np.maximum(r.variance, 0) + r.mean_f**2).sum(axis=1)) for r in parts)
+    return [sum(sums)[:, None] / count for sums in zip(*parts)]
+
+
+def _of_block(r: Raw, count, recipe, mean_variance, mean_square):
+    """(l, s, b) [G + 1, n] of some coordinates, and the standard errors of each."""
+    floor = recipe.round_off * r.scale + recipe.ridge * mean_variance + np.finfo(np.float64).tiny
     variance = np.maximum(r.variance, 0) + floor
     s = r.covariance / variance
-    errors = _errors(r, s, variance, moments.count)
+    errors = _errors(r, s, variance, count)
     s = np.clip(s, -recipe.cap, recipe.cap)
-    s = s * _reliability(r, s, errors["s"], recipe)
-    rms = {name: np.sqrt(_mean(error**2)).ravel().tolist() for name, error in errors.items()}
-    return EMS(lam, r.l, s, r.mean_df - s * r.mean_f, {"standard_error": rms})
+    s = s * _reliability(r, s, errors["s"], recipe, mean_square)
+    return (r.l, s, r.mean_df - s * r.mean_f), errors
 
 
-def _mean(values):
-    """Over coordinates: [G + 1, *D] -> [G + 1, 1, ...]."""
-    return values.mean(axis=tuple(range(1, values.ndim)), keepdims=True)
-
-
-def _reliability(r: Raw, s, error, recipe):
+def _reliability(r: Raw, s, error, recipe, mean_square):
     """What s is multiplied by, in [0, 1]."""
     tiny, variance = np.finfo(np.float64).tiny, np.maximum(r.variance, 0)
-    counts = s**2 * variance / (s**2 * variance + recipe.negligible * _mean(variance + r.mean_f**2) + tiny)
+    counts = s**2 * variance / (s**2 * variance + recipe.negligible * mean_square + tiny)
     certain = np.maximum(0, 1 - recipe.shrink * error**2 / (s**2 + tiny))
     share = np.clip(r.covariance**2 / (variance * np.maximum(r.variance_df, 0) + tiny), 0, 1)
     return counts * certain * share**recipe.r2
 
 
 def _errors(r: Raw, s, variance, count) -> dict:
-    """Standard errors of l, s and b [G + 1, *D], with `variance` what Cov(f, f') was divided by."""
-    freedom = (np.maximum(count, 3) - 2).reshape((-1,) + (1,) * (s.ndim - 1))
+    """Standard errors of l, s and b [G + 1, n], with `variance` what Cov(f, f') was divided by."""
+    freedom = (np.maximum(count, 3) - 2)[:, None]
     residual = np.maximum(r.variance_df - 2 * s * r.covariance + s * s * r.variance, 0) / freedom
     error = np.sqrt(residual * np.maximum(r.variance, 0)) / variance
     return {"l": r.error_l, "s": error, "b": np.sqrt(residual + (error * r.mean_f) ** 2)}

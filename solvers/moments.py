@@ -8,7 +8,8 @@ tangent per probe (Hutchinson: q = E[v dy/dx v] alpha, v of random signs) and on
     noised      x = alpha x0 + sigma z, from data x0 [K, *D]: of a data set, or samples of the model
     trajectory  states of the model's own ODE, from states [K, *D] at the first lam on, by UniPC-3 from node to node
 
-The network runs in its own precision; sums are float64 on the device, in which products of float32 numbers are exact.
+The network runs in its own precision. Sums are float64 on the device, in which products of float32 numbers are exact;
+on a TPU, which has no float64, pairs of float32 numbers that lose as little (sums.py).
 """
 
 from collections.abc import Callable
@@ -22,8 +23,12 @@ import numpy as np
 from solvers.engine import init, step
 from solvers.multistep import unipc
 from solvers.prediction import convert
+from solvers.sums import summation
 
-NAMES = ("u", "y", "dy", "uu", "uy", "yy", "udy", "ydy", "dydy", "q", "qq", "dq")  # what is summed; dq: dq/dlam
+# What is summed: products of u, y, dy, q and dq, which is dq/dlam.
+NAMES = ("u", "y", "dy", "uu", "uy", "yy", "udy", "ydy", "dydy", "q", "qq", "dq")
+FACTORS = ((0,), (1,), (2,), (0, 0), (0, 1), (1, 1), (0, 2), (1, 2), (2, 2), (3,), (3, 3), (4,))
+AHEAD = 2  # noise levels that the devices have before them while the host waits, so that they are never idle
 
 
 class Moments(NamedTuple):
@@ -42,7 +47,7 @@ def merge(parts) -> Moments:
 
 
 class Coefficients(NamedTuple):
-    """What a visit needs of the schedule at one lam; d* are derivatives in lam."""
+    """What a visit needs of the schedule at lam, [G + 1] each; d* are derivatives in lam."""
 
     t: float
     dt: float
@@ -64,14 +69,17 @@ def coefficients(schedule, lam, prediction) -> Coefficients:
     def values(lam):
         t = schedule.t_of_lam(lam)
         alpha, sigma = schedule.alpha(t), schedule.sigma(t)
-        return np.array([t, alpha, sigma, np.log(alpha), *convert(alpha, sigma, prediction, "x0")])
+        return [
+            np.broadcast_to(x, lam.shape)
+            for x in (t, alpha, sigma, np.log(alpha), *convert(alpha, sigma, prediction, "x0"))
+        ]
 
     gap = 1e-4
     t, alpha, sigma, _, u, v = values(lam)
-    _, _, _, rate, du, dv = (values(lam + gap) - values(lam - gap)) / (2 * gap)
+    _, _, _, rate, du, dv = ((a - b) / (2 * gap) for a, b in zip(values(lam + gap), values(lam - gap)))
     with jax.enable_x64(True):
-        dt = 1 / float(jax.grad(schedule.lam)(jnp.asarray(t, jnp.float64)))
-    return Coefficients(*(jnp.asarray(x) for x in (t, dt, alpha, sigma, rate, u, du, v, dv)))
+        dt = 1 / np.asarray(jax.vmap(jax.grad(schedule.lam))(jnp.asarray(t, jnp.float64)))
+    return Coefficients(t, dt, alpha, sigma, rate, u, du, v, dv)
 
 
 class Plan(NamedTuple):
@@ -81,7 +89,7 @@ class Plan(NamedTuple):
     increasing; rule: noised | trajectory. `probes`: random sign vectors per point, or "exact", all D unit vectors.
     `path`: also dq/dlam along the motion of the points, by differentiating the tangents again (twice the cost). A batch
     is laid out [groups, batch / groups], and sums stay apart by group until the host: with groups on devices (`place`
-    puts arrays there), nothing is communicated.
+    puts arrays there), nothing is communicated. `sums`: float64 | compensated | auto, which is the first but on TPUs.
     """
 
     model: Callable
@@ -96,6 +104,7 @@ class Plan(NamedTuple):
     batch: int = 64
     groups: int = 1
     place: Callable = lambda tree: tree
+    sums: str = "auto"
 
 
 def gatherer(plan: Plan) -> Callable:
@@ -108,28 +117,32 @@ def gatherer(plan: Plan) -> Callable:
     serves all calls.
     """
     table = _table(plan)
+    known = coefficients(plan.schedule, np.asarray(plan.lam, np.float64), plan.prediction)
+    at = jax.tree.map(lambda x: np.asarray(x, jnp.result_type(float)), (known, table))
     start = _batched(partial(_start, plan, table), (0, 0))
     visit = _batched(partial(_visit, plan), (None, None, None, 0, 0, 0))
+    add, total = summation(FACTORS, plan.sums)
 
     def gather(data, index, condition=(), block=slice(None), carry=None, progress=None):
         nodes, carries = np.arange(len(plan.lam))[block], []
-        known, sums = [coefficients(plan.schedule, plan.lam[n], plan.prediction) for n in nodes], [None] * len(nodes)
+        sums = [None] * len(nodes)
         for where, valid in _batches(plan, len(data)):
             take = partial(_take, plan, where)
             number, labels = take((np.asarray(index, np.int32), tuple(condition)))
             state = plan.place(start(take(data), number)) if carry is None else take(carry)
             weight = plan.place(valid)
             for k, n in enumerate(nodes):
-                row = jax.tree.map(lambda x, n=n: x[n], table)
-                state, values = visit(plan.params, known[k], row, state, number, labels)
-                sums[k] = jax.block_until_ready(_add(sums[k], values, weight))
+                state, values = visit(plan.params, at, n, state, number, labels)
+                sums[k] = add(sums[k], values, weight)
+                if k >= AHEAD:
+                    jax.block_until_ready(sums[k - AHEAD])
                 if progress:
                     progress(int(valid.sum()))
             carries.append(jax.tree.map(lambda x, valid=valid: np.asarray(x)[valid], state))
-        total = np.stack([np.asarray(x).sum(axis=0) for x in sums])
-        _check_finite(plan, nodes, total)
+        found = np.stack([total(x).sum(axis=0) for x in sums])
+        _check_finite(plan, nodes, found)
         carry = jax.tree.map(lambda *parts: np.concatenate(parts), *carries)
-        return Moments(np.full(len(nodes), float(len(data))), total), carry
+        return Moments(np.full(len(nodes), float(len(data))), found), carry
 
     return gather
 
@@ -139,7 +152,7 @@ def _table(plan):
     if plan.rule != "trajectory":
         return ()
     table = unipc(plan.schedule, plan.schedule.t_of_lam(plan.lam), prediction=plan.prediction, lower_order_final=False)
-    return jax.tree.map(lambda x: np.concatenate([x, x[-1:]]), table.astype(jnp.result_type(float)))
+    return jax.tree.map(lambda x: np.concatenate([x, x[-1:]]), table)
 
 
 def _batches(plan, count):
@@ -167,8 +180,9 @@ def _start(plan, table, data, index):
     return data, jax.random.normal(key, data.shape, data.dtype)
 
 
-def _visit(plan, params, c, row, state, index, condition):
-    """The state at the next lam, and u, y, y', q, q' [*D] at this one."""
+def _visit(plan, params, at, n, state, index, condition):
+    """The state at the next lam, and u, y, y', q, q' [*D] at lam[n]; at: the coefficients and the table of all lam."""
+    c, row = jax.tree.map(lambda x: x[n], at)
     if plan.rule == "trajectory":
         x = state.x
     else:
@@ -181,8 +195,7 @@ def _visit(plan, params, c, row, state, index, condition):
     y = c.u * x + c.v * out
     dx = (c.rate - 1) * x + c.alpha * y  # the diffusion ODE: dx/dlam = rate x - sigma eps
     dy = c.du * x + c.u * dx + c.dv * out + c.v * tangent(dx, dt)
-    signs, share = _probes(plan, x, index)
-    of_probes = lambda push: share * (signs * jax.vmap(push)(signs)).sum(axis=0)  # noqa: E731
+    of_probes = _probes(plan, x, index)
     diagonal = of_probes(lambda v: tangent(v, zero))
     q, dq = c.alpha * (c.u + c.v * diagonal), jnp.zeros_like(y)
     if plan.path:
@@ -195,25 +208,13 @@ def _visit(plan, params, c, row, state, index, condition):
 
 
 def _probes(plan, x, index):
-    """[P, *D], and what their sum is multiplied by."""
+    """diagonal(push) [*D] of the linear map `push` of x: exact, or by random signs."""
     if plan.probes == "exact":
-        return jnp.eye(x.size, dtype=x.dtype).reshape(x.size, *x.shape), 1.0
+        axes = jnp.eye(x.size, dtype=x.dtype).reshape(x.size, *x.shape)
+        return lambda push: jnp.diagonal(jax.vmap(push)(axes).reshape(x.size, x.size)).reshape(x.shape)
     key = jax.random.fold_in(jax.random.fold_in(plan.key, index), 1)
-    return jax.random.rademacher(key, (plan.probes, *x.shape), x.dtype), 1.0 / plan.probes
-
-
-def _add(sums, values, weight):
-    """Sums [groups, S, *D] with those of a batch added. float64, whatever the precision of the model."""
-    with jax.enable_x64(True):
-        return _sum(values, weight) if sums is None else _sum(values, weight) + sums
-
-
-@jax.jit
-def _sum(values, weight):
-    shape = weight.shape + (1,) * (values[0].ndim - 2)
-    u, y, dy, q, dq = (jnp.where(weight.reshape(shape), x, 0).astype(jnp.float64) for x in values)
-    terms = (u, y, dy, u * u, u * y, y * y, u * dy, y * dy, dy * dy, q, q * q, dq)
-    return jnp.stack([x.sum(axis=1) for x in terms], axis=1)
+    signs = jax.random.rademacher(key, (plan.probes, *x.shape), x.dtype)
+    return lambda push: (signs * jax.vmap(push)(signs)).mean(axis=0)
 
 
 def _check_finite(plan, nodes, total):

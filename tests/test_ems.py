@@ -1,11 +1,13 @@
 """EMS: against brute force on the same points, and against closed forms."""
 
+import tracemalloc
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from solvers.ems import PLAIN, estimate, statistics
+from solvers.ems import COORDINATES, PLAIN, Recipe, estimate, statistics
 from solvers.moments import NAMES, Moments
 from solvers.prediction import PREDICTIONS
 from solvers.schedule import EDM, VP, Flow, VPCosine
@@ -138,3 +140,41 @@ def test_a_given_l_makes_the_statistics_those_of_the_predicted_x0():
     for node, pixel in np.ndindex(3, 5):
         wanted = np.polyfit(-y[node, :, pixel], -dy[node, :, pixel], 1)
         np.testing.assert_allclose([ems.s[node, pixel], ems.b[node, pixel]], wanted, rtol=1e-9)
+
+
+def test_statistics_of_many_coordinates_are_those_of_each(x64):
+    """In blocks: more coordinates than a block has, against the definition, formed for all of them at once."""
+    shape, count = (15, 15, 3), 40
+    assert np.prod(shape) > 2 * COORDINATES and np.prod(shape) % COORDINATES
+    rng, lam = np.random.default_rng(0), LAM[::8]
+    u, y, dy, q = rng.normal(size=(4, len(lam), count, *shape)) * rng.uniform(0.1, 2, size=(4, 1, 1, *shape))
+    terms = (u, y, dy, u * u, u * y, y * y, u * dy, y * dy, dy * dy, q, q * q, np.zeros_like(q))
+    sums = np.stack([term.sum(axis=1) for term in terms], axis=1)
+    recipe = Recipe(ridge=0.1, negligible=0.2, cap=0.5)
+    ems = statistics(Moments(np.full(len(lam), float(count)), sums), lam, recipe=recipe)
+    l = 1 - q.mean(axis=1)
+    dl = np.gradient(l, lam, axis=0, edge_order=2)
+    f = (1 - l)[:, None] * u - y
+    df = (1 - l)[:, None] * (y - u) - dl[:, None] * u - dy
+    variance = f.var(axis=1)
+    over = lambda x: x.mean(axis=(1, 2, 3), keepdims=True)  # noqa: E731
+    s = ((f * df).mean(axis=1) - f.mean(axis=1) * df.mean(axis=1)) / (variance + 0.1 * over(variance))
+    s = np.clip(s, -0.5, 0.5)
+    s *= s**2 * variance / (s**2 * variance + 0.2 * over(variance + f.mean(axis=1) ** 2))
+    for got, expected in zip(ems[1:4], (l, s, df.mean(axis=1) - s * f.mean(axis=1))):
+        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(
+        ems.meta["standard_error"]["l"], np.sqrt(over(q.var(axis=1) / (count - 1))).ravel(), rtol=1e-10
+    )
+
+
+def test_statistics_need_little_memory():
+    """At 32x32x3 and 64x64x3: at most 4 times the EMS, beside the moments."""
+    lam = np.linspace(-4, 6, 121)
+    for size in (32, 64):
+        sums = np.ones((121, len(NAMES), size, size, 3))
+        tracemalloc.start()
+        ems = statistics(Moments(np.full(121, 2.0), sums), lam)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak <= 4 * sum(x.nbytes for x in ems[1:4])
