@@ -12,12 +12,16 @@ import pytest
 from processes import CACHE, ROOT, child, start
 
 import main
+import models
 from configs import fashion_mnist
 from experiments import blocks, runner
 from experiments.build_model import build_labels, build_model
 from experiments.build_table import build_table
 from experiments.data import to_uint8
 from experiments.mesh import make_mesh
+from gaussian import Mixture, gaussian_ems
+from solvers.ems_file import save_ems
+from tests.seeded import weights
 
 COUNT, SCALE = 64, 80.0
 CASES = [(batch, devices) for batch in (1, 16, 64) for devices in (1, 4, 8)]
@@ -68,6 +72,48 @@ def test_batches_and_devices_change_no_image(drawn, case):
     expected, got = drawn[CASES[0]], drawn[case]
     np.testing.assert_array_equal(got["noise"], expected["noise"])
     assert_same_images(got["images"], expected["images"])
+
+
+COLOURS = [(32, 32, 3), (64, 64, 3)]
+RUNS = [(1, 1), (16, 4), (64, 1), (64, 4)]  # batch, devices
+
+
+def colour_config(folder, shape, batch, devices):
+    """DPM-Solver-v3 with statistics of the data's shape on a small network of random weights."""
+    module = {"name": "unet", "channels": 16, "multipliers": [1, 2], "blocks": 1, "classes": 3}
+    params = models.init(models.build(module), 0, shape)
+    params = jax.tree_util.tree_map_with_path(lambda path, leaf: weights(str(path), leaf.shape), params)
+    models.save_params(folder / "params.npz", params, {"network": module, "sigma_data": 0.5, "shape": list(shape)})
+    rng, size = np.random.default_rng(0), int(np.prod(shape))
+    low_rank = Mixture(
+        np.ones(1),
+        0.1 * rng.normal(size=(1, size)),
+        np.linalg.qr(rng.normal(size=(size, 8)))[0][None],
+        np.linspace(20, 5, 8)[None],
+        np.array([0.1]),
+        shape,
+    )
+    save_ems(folder / "ems.npz", gaussian_ems(low_rank, np.linspace(-4.4, 6.3, 41)))
+    found = {"model.checkpoint": str(folder / "params.npz"), "ems.path": str(folder / "ems.npz"), "ems.accept": True}
+    found |= {"solver.name": "dpm_v3", "sample.batch": batch, "sample.devices": devices, "cpu_devices": 4}
+    return make_config(**found | {"features": "none", "teleport.gaussian": "", "classifier": "", "reference": ""})
+
+
+def draw_colours(folder, shape):
+    for batch, devices in RUNS:
+        config = colour_config(folder, shape, batch, devices)
+        main.run_experiment(config, folder / f"{batch}-{devices}")
+
+
+@pytest.mark.parametrize("shape", COLOURS, ids=str)
+def test_batches_and_devices_change_no_colour_image(tmp_path, shape, monkeypatch):
+    """The whole path of `sample`, from files to files, at sizes where sums of the engine are compiled differently."""
+    monkeypatch.chdir(ROOT)
+    assert child(draw_colours, tmp_path, shape, devices=4) == 0
+    first, *others = (blocks.read_images(tmp_path / f"{batch}-{devices}") for batch, devices in RUNS)
+    assert first.shape == (COUNT, *shape) and first.std() > 20  # the samples are not all clipped, nor all grey
+    for images in others:
+        assert_same_images(images, first)
 
 
 def test_the_noise_is_that_of_the_index(drawn):
