@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from solvers import SOLVERS, Table, check, concat, fuse, pad, sample
+from solvers import SOLVERS, Table, advance, check, concat, fuse, pad, sample
 from solvers.ems_file import EMS
 from solvers.grid import GRIDS
 from solvers.schedule import EDM, VP
@@ -46,6 +46,20 @@ def test_padding_and_concatenation_change_nothing(x64):
     mixed = concat(SOLVERS["ddim"](VP(), t[:4]), SOLVERS["dpm_v3"](VP(), t[3:], ems=ems))
     two = sample(net, SOLVERS["dpm_v3"](VP(), t[3:], ems=ems), sample(net, SOLVERS["ddim"](VP(), t[:4]), x)[0])[0]
     np.testing.assert_allclose(sample(net, mixed, x)[0], two, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name, depth", [("dpmpp", 2), ("unipc", 4)])
+def test_predictions_are_held_once(name, depth):
+    """Beside x, in whose place the result is: K predictions, and the output. To move them takes 2 K."""
+    shape, batch = (32, 32, 3), 8
+    table = SOLVERS[name](EDM(), GRIDS["lam_uniform"](EDM(), 10), order=max(depth - 1, 2)).astype(np.float32)
+    assert table.depth == depth
+    run = jax.jit(
+        jax.vmap(lambda table, x: advance(lambda x, t: jnp.tanh(x), table, x, table.nfe), (None, 0)), donate_argnums=1
+    )
+    compiled = run.lower(table, jax.ShapeDtypeStruct((batch, *shape), np.float32)).compile()
+    state = batch * int(np.prod(shape)) * 4
+    assert compiled.memory_analysis().temp_size_in_bytes < (depth + 1.1) * state
 
 
 def test_states_and_batches(x64):
