@@ -6,7 +6,7 @@ label, where labels are random, from fold_in(key_i, 1), the noise of stochastic 
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import jax
@@ -15,7 +15,7 @@ import numpy as np
 
 from experiments.bases import turned
 from experiments.mesh import place, rounded, stream
-from solvers import Table, advance, pad
+from solvers import advance
 
 OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory")  # as accelerators and CPUs say it
 
@@ -88,31 +88,6 @@ def make_draw(make: Callable, shape, scale: float, in_basis=False) -> Callable:
         return solve(params, table, rows, seed, x, indices, labels)
 
     return draw
-
-
-def align(tables: Mapping, dtype=np.float32) -> dict:
-    """The same tables in `dtype`, padded to as few shapes as possible: {key: (table, rows that count)}.
-
-    Tables of one kind (scalar coefficients, coefficients of the data shape, with or without noise) get equal depth
-    and equal rows; the added rows never run.
-    """
-    kinds = {}
-    for key, table in tables.items():
-        kind = tuple(None if column is None else column.shape[1:] for column in table._replace(b=table.b[:, 0]))
-        kinds.setdefault(kind, []).append(key)
-    aligned = {}
-    for keys in kinds.values():
-        rows, depth = (max(getattr(tables[key], name) for key in keys) for name in ("nfe", "depth"))
-        for key in keys:
-            table = pad(tables[key], depth).astype(dtype)
-            aligned[key] = _lengthen(table, rows - table.nfe), tables[key].nfe
-    return {key: aligned[key] for key in tables}
-
-
-def _lengthen(table: Table, more: int) -> Table:
-    return jax.tree.map(
-        lambda column: np.concatenate([column, np.zeros((more, *column.shape[1:]), column.dtype)]), table
-    )
 
 
 def generate(
