@@ -97,9 +97,12 @@ def run_experiment(config: ConfigDict, workdir) -> None:
 
 
 def set_up_jax(config: ConfigDict) -> None:
-    """Simulated devices and the compilation cache; must come before the first use of a device."""
+    """Simulated devices, right sums and the compilation cache; must come before the first use of a device."""
     import jax
 
+    from solvers.backend import set_right_sums
+
+    set_right_sums()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if not 0 <= config.cpu_devices <= MOST_DEVICES:
         raise ValueError(f"cpu_devices must be 1 to {MOST_DEVICES}, or 0 for one per core, got {config.cpu_devices}")

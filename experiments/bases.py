@@ -6,7 +6,6 @@ coordinate do not: of a Gaussian, those per principal component are exact.
 
 import jax.numpy as jnp
 import numpy as np
-from scipy.fft import dct
 
 import models
 from experiments.build import choose, find
@@ -39,6 +38,8 @@ def turned(matrix, x):
 
 def _cosines(config, network):
     """Orthonormal cosines along every axis but the channels."""
+    from scipy.fft import dct
+
     *sizes, channels = network.shape if len(network.shape) > 1 else (*network.shape, 1)
     basis = np.eye(1)
     for size in sizes:

@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from experiments import exact, plots, plots_of_errors, report, runner
+from experiments.alignment import align
 from experiments.build import (
     build_indices,
     build_nfes,
@@ -83,7 +84,7 @@ def reference_table(config, network):
 
 def sample_all(config, network, tables, jumps) -> tuple[dict, dict]:
     """Samples [n, *shape] and seconds, compilation left out, of each table, by its key."""
-    collect, indices, aligned = make_sampler(config, network), build_indices(config), runner.align(tables)
+    collect, indices, aligned = make_sampler(config, network), build_indices(config), align(tables)
     total = config.sample.count * sum(rows for _, rows in aligned.values())
     samples, seconds = {}, {}
     with tqdm(total=total, desc="benchmark", unit="evaluation", unit_scale=True, disable=None) as bar:

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from experiments import report, runner
+from experiments import report
+from experiments.alignment import align
 from experiments.benchmark import errors
 from experiments.build import build_indices
 from experiments.build_features import build_frechet
@@ -40,7 +41,7 @@ def contest(config, network, entries: Mapping, seeds, path: Path) -> dict:
     is the fine solution that errors are to, and has none itself. `path`: a JSON file of what has been measured.
     """
     indices, frechet, (fine, *keys) = build_indices(config), build_frechet(config), entries
-    aligned = runner.align({key: entry.table for key, entry in entries.items()})
+    aligned = align({key: entry.table for key, entry in entries.items()})
     names = dict(zip(entries, _names(config, network, frechet, entries)))
     rows = _read(path)
     known = {(row["made"], row["seed"]): row["measured"] for row in rows}

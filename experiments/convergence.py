@@ -21,6 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from experiments import exact, official, plots_of_errors, report, runner
+from experiments.alignment import align
 from experiments.benchmark import errors
 from experiments.build import (
     ConfigError,
@@ -151,7 +152,7 @@ def sample_all(case: Case, name) -> dict:
     ends, total = {}, sum(table.nfe for table in case.tables.values())
     with jax.enable_x64(True), tqdm(total=total, desc=name, unit="evaluation", disable=None) as bar:
         solve = jax.jit(jax.vmap(one, in_axes=(None, None, None, 0)))
-        for key, (table, rows) in runner.align(case.tables, np.float64).items():
+        for key, (table, rows) in align(case.tables, np.float64).items():
             ends[key] = np.asarray(solve(case.mixture, table, rows, case.x))
             bar.update(rows)
     return ends

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import runner
+from experiments.alignment import align
 from experiments.blocks import Block, sums_of
 from experiments.build import build_nfes, build_solver, find
 from experiments.build_features import build_frechet
@@ -53,7 +53,7 @@ def build_case(config, workdir) -> Case:
     network = build_model(config)
     ems = find_ems(config, network, workdir, [(label, options)])
     options = resolve(config, options, nfe, ems)
-    table, rows = runner.align({0: build_table(config, options, nfe, network.prediction, ems)})[0]
+    table, rows = align({0: build_table(config, options, nfe, network.prediction, ems)})[0]
     start = options["teleport"]
     jump = build_jumps(config, network, {0: start})[0]
     solver = f"{label}: {options['name']}" if label in ("auto", "teleport") else label

@@ -10,7 +10,8 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from experiments import convergence, exact, official, parity, runner
+from experiments import convergence, exact, official, parity
+from experiments.alignment import align
 from experiments.benchmark import errors
 from solvers import SOLVERS
 from solvers.ems_data import EMS
@@ -86,7 +87,7 @@ def sample_all(oracle, name, tables, start) -> dict:
     sample = parity.make_sample(oracle, official.SCHEDULES[setting.schedule], setting.model, thresholded=False)
     with jax.enable_x64(True), tqdm(total=len(tables), desc=name, unit="table", disable=None) as bar:
         ends = {}
-        for key, (table, rows) in runner.align(tables, np.float64).items():
+        for key, (table, rows) in align(tables, np.float64).items():
             ends[key] = np.asarray(sample(table, rows, start.x, start.labels))
             bar.update()
     return ends

@@ -85,7 +85,8 @@ def load_data(config, network: Network, count: int) -> tuple[np.ndarray, np.ndar
     wanted, labels = str(config.model.labels), None
     if config.model.name == "mixture":
         mixture = network.params if network.basis is None else network.params["network"]
-        points = np.asarray(gaussian.sample_data(mixture, jax.random.key(config.mixture.seed), count))
+        draw = jax.jit(gaussian.sample_data, static_argnums=2)  # eagerly it is twenty programs
+        points = np.asarray(draw(mixture, jax.random.key(config.mixture.seed), count))
         return points, build_labels(config, network, np.arange(count))
     if config.images:
         images = read_images(config.images)

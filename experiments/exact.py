@@ -9,11 +9,12 @@ since d(x / alpha) = eps d(sigma / alpha), sigma / alpha = e^-lam and eps = (x -
 
 import jax
 import numpy as np
-from scipy.integrate import solve_ivp
 
 
 def solve(model, schedule, x, t_start, t_end, rtol=1e-9) -> np.ndarray:
     """x [n, *D] at t_start carried to t_end, float64, by DOP853 on (1). `model(x, t)` predicts x0 of one sample."""
+    from scipy.integrate import solve_ivp
+
     shape = x.shape
     with jax.enable_x64(True):
         denoise = jax.jit(jax.vmap(model, in_axes=(0, None)))

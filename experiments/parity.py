@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 import gaussian
 import models
-from experiments import official, report, runner
+from experiments import official, report
+from experiments.alignment import align
 from experiments.build import ConfigError
 from solvers import advance
 
@@ -72,7 +73,7 @@ def samples(oracle, tables):
     with jax.enable_x64(True), tqdm(total=len(tables), desc="cases", unit="case", disable=None) as bar:
         for (schedule, name, thresholded), group in groups.items():
             sample = make_sample(oracle, official.SCHEDULES[schedule], name, thresholded)
-            for case, (table, rows) in runner.align(group, np.float64).items():
+            for case, (table, rows) in align(group, np.float64).items():
                 yield case, np.asarray(sample(table, rows, official.noise(case), np.arange(4)))
                 bar.update()
 

@@ -4,8 +4,9 @@ Everything that sample i draws comes from key_i = fold_in(key(seed), i): its ini
 label, where labels are random, from fold_in(key_i, 1), the noise of stochastic solvers from fold_in(key_i, 2).
 """
 
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import jax
@@ -14,7 +15,7 @@ import numpy as np
 
 from experiments.bases import turned
 from experiments.mesh import place, rounded, stream
-from solvers import Table, advance, pad
+from solvers import advance
 
 OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory")  # as accelerators and CPUs say it
 
@@ -29,7 +30,9 @@ class OutOfMemory(ValueError):
 
 def noise(seed, index, shape):
     """The initial noise of sample `index`, N(0, 1) of `shape`, float32."""
-    return jax.random.normal(jax.random.fold_in(_key(seed, index), 0), shape, jnp.float32)
+    key = jax.random.fold_in(_key(seed, index), 0)
+    # The numbers of a shape are those of its length. As one axis, CPUs compile them two to four times faster.
+    return jax.random.normal(key, math.prod(shape), jnp.float32).reshape(shape)
 
 
 @partial(jax.jit, static_argnames="shape")
@@ -53,56 +56,38 @@ def _key(seed, index):
 
 
 def make_draw(make: Callable, shape, scale: float, in_basis=False) -> Callable:
-    """`draw(params, jump, table, rows, seed, indices [B], labels [B]) -> samples [B, *shape]`, two jitted programs.
+    """`draw(params, jump, table, rows, seed, indices [B], labels [B]) -> samples [B, *shape]`, three jitted programs.
 
-    The first makes the noise, in the buffer of which the second leaves the samples. `make(params, label) -> model(x,
-    t)`; `scale` is sigma(t_start), the noise that sampling starts from. `jump` takes it to where the table starts (an
-    AffineMap with a component per class, or one for all), None if it starts there. Only the first `rows` rows of the
-    table run (a traced number), so tables of equal shape share a program. With `in_basis` the model is in the
-    coordinates y = U^T x of params["basis"]; noise and samples are in pixels.
+    The first makes the noise; the others leave the start and the samples in its buffer. `make(params, label) ->
+    model(x, t)`; `scale` is sigma(t_start), the noise that sampling starts from. `jump` takes it to where the table
+    starts (an AffineMap with a component per class, or one for all), None if it starts there. Only the first `rows`
+    rows of the table run (a traced number), so tables of equal shape share a program, with and without a jump. With
+    `in_basis` the model is in the coordinates y = U^T x of params["basis"]; noise and samples are in pixels.
     """
 
-    def one(params, jump, table, rows, seed, x, index, label):
-        model, stochastic = make(params, label), jax.random.fold_in(_key(seed, index), 2)
+    def start(jump, x, label):
         x = scale * x
-        if jump is not None:
-            x = jump(x, label)
+        return x if jump is None else jump(x, label)
+
+    @jax.jit  # in jit it is traced once, for tables of all shapes
+    def network(params, label, x, t):
+        return make(params, label)(x, t)
+
+    def one(params, table, rows, seed, x, index, label):
+        model, stochastic = partial(network, params, label), jax.random.fold_in(_key(seed, index), 2)
         if not in_basis:
             return advance(model, table, x, rows, stochastic)
         basis = params["basis"]
         return turned(basis, advance(model, table, turned(basis.T, x), rows, stochastic))
 
-    solve = jax.jit(jax.vmap(one, in_axes=(None, None, None, None, None, 0, 0, 0)), donate_argnums=5)
+    begin = jax.jit(jax.vmap(start, in_axes=(None, 0, 0)), donate_argnums=1)
+    solve = jax.jit(jax.vmap(one, in_axes=(None, None, None, None, 0, 0, 0)), donate_argnums=4)
 
     def draw(params, jump, table, rows, seed, indices, labels):
-        return solve(params, jump, table, rows, seed, _noises(seed, indices, tuple(shape)), indices, labels)
+        x = begin(jump, _noises(seed, indices, tuple(shape)), labels)
+        return solve(params, table, rows, seed, x, indices, labels)
 
     return draw
-
-
-def align(tables: Mapping, dtype=np.float32) -> dict:
-    """The same tables in `dtype`, padded to as few shapes as possible: {key: (table, rows that count)}.
-
-    Tables of one kind (scalar coefficients, coefficients of the data shape, with or without noise) get equal depth
-    and equal rows; the added rows never run.
-    """
-    kinds = {}
-    for key, table in tables.items():
-        kind = tuple(None if column is None else column.shape[1:] for column in table._replace(b=table.b[:, 0]))
-        kinds.setdefault(kind, []).append(key)
-    aligned = {}
-    for keys in kinds.values():
-        rows, depth = (max(getattr(tables[key], name) for key in keys) for name in ("nfe", "depth"))
-        for key in keys:
-            table = pad(tables[key], depth).astype(dtype)
-            aligned[key] = _lengthen(table, rows - table.nfe), tables[key].nfe
-    return {key: aligned[key] for key in tables}
-
-
-def _lengthen(table: Table, more: int) -> Table:
-    return jax.tree.map(
-        lambda column: np.concatenate([column, np.zeros((more, *column.shape[1:]), column.dtype)]), table
-    )
 
 
 def generate(

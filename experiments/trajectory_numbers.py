@@ -4,7 +4,6 @@ Trajectories are (x, x0), states and denoised images, each [n, B, *D] at n falli
 """
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from gaussian import flow
 from gaussian.analysis import mean_and_error
@@ -100,6 +99,8 @@ def modes(law, mine, theirs, schedule, level) -> dict:
     noise level at which the network has half of its end, and the same by the formula; order: their rank correlation
     over the modes that hold 99 % of the variance; `explained` is filled in by `compare`.
     """
+    from scipy.stats import spearmanr
+
     kept = law.variances[0] > KEPT * law.variances[0, 0]
     deviation, exact = (np.stack([coefficients(law, x0).std(axis=0) for x0 in states]) for states in (mine, theirs))
     t = flow.half_times(law.variances[0, kept], schedule)

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.linalg
 
 
 class Mixture(NamedTuple):
@@ -70,6 +69,8 @@ def eigenpairs(covariance, rank=None, overwrite=False):
 
     Its lower triangle is read. With `overwrite` it is lost, and 2 D^2 numbers are all the memory it takes.
     """
+    import scipy.linalg
+
     dim = len(covariance)
     rank = dim if rank is None else rank
     total = np.trace(covariance)

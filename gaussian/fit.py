@@ -12,7 +12,6 @@ directions are sought by subspace iteration from random ones (Halko, Martinsson 
 
 import jax
 import numpy as np
-from scipy.linalg import blas, eigh, qr
 
 from gaussian.distribution import Mixture, check_data, check_rank, eigenpairs, regularise
 
@@ -121,6 +120,8 @@ def _rows(chunks, dim):
 
 def _moments(chunks, dim, full):
     """Count, mean [D], and scatter: [D, D] of which the lower triangle counts, or with `full` false its trace. (1)"""
+    from scipy.linalg import blas
+
     count, mean = 0, np.zeros(dim)
     scatter = np.zeros((dim, dim), order="F") if full else 0.0
     for rows in _rows(chunks, dim):
@@ -144,6 +145,8 @@ def _moments(chunks, dim, full):
 
 def _leading(chunks, mean, rank, divisor):
     """The leading eigenpairs of the covariance by (2): variances [rank], basis [D, rank]."""
+    from scipy.linalg import eigh, qr
+
     dim = len(mean)
     columns = min(dim, 2 * rank + 10)
     basis = qr(np.random.default_rng(0).normal(size=(dim, columns)), mode="economic", overwrite_a=True)[0]

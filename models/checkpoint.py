@@ -9,7 +9,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
 META = "__meta__"
 
@@ -83,23 +82,32 @@ def load_params(path) -> tuple[dict, dict]:
     return unflatten(arrays), meta
 
 
-def manager(folder, keep: int = 2) -> ocp.CheckpointManager:
-    """Checkpoints under an absolute or relative folder; the newest `keep` stay. A save is complete or invisible."""
+def manager(folder, keep: int = 2):
+    """Orbax's manager of checkpoints under an absolute or relative folder; the newest `keep` stay.
+
+    A save is complete or invisible.
+    """
+    import orbax.checkpoint as ocp
+
     options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=False)
     return ocp.CheckpointManager(Path(folder).absolute(), options=options)
 
 
-def save_state(checkpoints: ocp.CheckpointManager, step: int, state) -> None:
+def save_state(checkpoints, step: int, state) -> None:
     """Save a pytree of arrays as the checkpoint of `step`; returns when it is on the disk."""
+    import orbax.checkpoint as ocp
+
     checkpoints.save(step, args=ocp.args.StandardSave(state), force=True)
     checkpoints.wait_until_finished()
 
 
-def restore_state(checkpoints: ocp.CheckpointManager, like):
+def restore_state(checkpoints, like):
     """The newest checkpoint in the structure, types and shardings of `like`, or None if there is none.
 
     ValueError if it cannot be read or was written for another network.
     """
+    import orbax.checkpoint as ocp
+
     step = checkpoints.latest_step()
     if step is None:
         return None

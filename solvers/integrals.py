@@ -21,7 +21,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.polynomial import legendre
-from scipy.interpolate import CubicSpline
 
 POINTS, WIDEST = 6, 0.5
 COORDINATES = 1024  # at a time: they are independent, and the interpolant of all of them may not fit in memory
@@ -31,8 +30,14 @@ def _linear(nodes, values):
     return np.stack([np.diff(values, axis=0) / np.diff(nodes)[:, None, None], values[:-1]])
 
 
+def _spline(nodes, values):
+    from scipy.interpolate import CubicSpline  # takes as long to import as half of jax
+
+    return CubicSpline(nodes, values).c
+
+
 # nodes [M], values [M, 3, D] -> coefficients [degree + 1, M - 1, 3, D] of lam less the node before, highest first
-INTERPOLANTS = {"linear": _linear, "spline": lambda nodes, values: CubicSpline(nodes, values).c}
+INTERPOLANTS = {"linear": _linear, "spline": _spline}
 
 
 class Steps(NamedTuple):

@@ -36,7 +36,7 @@ ALLOWED = {
         "PIL",
         "filelock",
     },
-    "main.py": {"experiments", "absl", "ml_collections", "jax"},
+    "main.py": {"experiments", "solvers.backend", "absl", "ml_collections", "jax"},
 }
 FILES = [
     (layer, path)

@@ -1,15 +1,19 @@
 """Sample i is the same for any batch size, number of devices, order and choice of indices."""
 
+from functools import partial
+
 import jax
 import numpy as np
 import pytest
 
 from configs import toy_gmm
-from experiments import runner
+from experiments import alignment, runner
+from experiments.alignment import align
 from experiments.build_model import build_model
 from experiments.build_table import build_table
 from experiments.data import to_uint8
 from experiments.mesh import make_mesh
+from gaussian import AffineMap
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +22,7 @@ def drawing():
     config = toy_gmm.get_config()
     config.mixture.shape = (4, 4, 1)
     network = build_model(config)
-    table, rows = runner.align({0: build_table(config, {"name": "unipc"}, 6, network.prediction)})[0]
+    table, rows = align({0: build_table(config, {"name": "unipc"}, 6, network.prediction)})[0]
     return runner.make_draw(network.make, network.shape, 80.0), network.params, table, rows
 
 
@@ -57,7 +61,7 @@ def test_padded_rows_and_depth_change_nothing():
     network = build_model(config)
     tables = {n: build_table(config, {"name": "ddim"} if n < 8 else {"name": "unipc"}, n, "x0") for n in (5, 8)}
     draw = runner.make_draw(network.make, network.shape, 80.0)
-    aligned = runner.align(tables)
+    aligned = align(tables)
     assert [jax.tree.map(np.shape, table) for table, _ in aligned.values()][0] == jax.tree.map(np.shape, aligned[8][0])
     for n, table in tables.items():
         alone = collect((draw, network.params, table.astype(np.float32), n), 8, 1, range(8))
@@ -88,18 +92,59 @@ def test_samples_that_are_not_finite_are_named():
         collect((draw, (), table, 5), 2, 1, [5, 6])
 
 
-def test_one_program_for_many_solvers_and_evaluations():
-    """All scalar solvers at all nfe share a trace; those with coefficients of the data shape share another."""
-    config, traces = toy_gmm.get_config(), []
+def programs(monkeypatch, draw_with):
+    """How many programs with the network in them are compiled, and how often the network is traced."""
+    config, traces, solves, advance = toy_gmm.get_config(), [], [], runner.advance
     network = build_model(config)
 
     def make(params, label):
         traces.append(1)
         return network.make(params, label)
 
-    names = ("ddim", "dpmpp", "unipc", "ipndm")
+    monkeypatch.setattr(runner, "advance", lambda *arguments: solves.append(1) or advance(*arguments))
+    draw_with(config, partial(runner.make_draw(make, network.shape, 80.0), network.params))
+    return len(solves), len(traces)
+
+
+def draw_all(config, draw):
+    """Of scalar solvers, one with coefficients of the data shape and one with noise; the first with a jump, too."""
+    names = ("ddim", "dpmpp", "unipc", "ipndm", "ddpm")
     tables = {(name, n): build_table(config, {"name": name}, n, "x0") for name in names for n in (5, 8)}
-    draw = runner.make_draw(make, network.shape, 80.0)
-    for table, rows in runner.align(tables).values():
-        collect((draw, network.params, table, rows), 4, 1, range(4))
-    assert len(traces) == 1
+    tables["wide", 6] = with_arrays(tables["unipc", 5])
+    jump = AffineMap(np.ones((1, 2)), np.zeros((1, 2)), np.ones((1, 2, 1)), np.ones((1, 1)), np.ones(1))
+    for (name, _), (table, rows) in align(tables).items():
+        for way in (None, jump) if name == "ddim" else (None,):
+            draw(way, table, rows, 0, np.arange(4), np.zeros(4, np.int32))
+
+
+def with_arrays(table):
+    """The same, with a and b of the data shape of this config, and other numbers in them."""
+    scale = 1 + 0.1 * np.arange(2)
+    return table._replace(a=table.a[:, None] * scale, b=table.b[..., None] * scale)
+
+
+def test_one_program_for_many_solvers_and_evaluations(monkeypatch):
+    """All deterministic solvers at all nfe, and those with noise; where tables are large, also by kind of coefficient.
+    The network is traced once for all of them."""
+    assert programs(monkeypatch, draw_all) == (2, 1)
+    monkeypatch.setattr(alignment, "FEW", 100)
+    assert programs(monkeypatch, draw_all) == (3, 1)
+
+
+def test_scalar_coefficients_as_arrays_give_the_same_samples():
+    config = toy_gmm.get_config()
+    network, scalar = build_model(config), build_table(config, {"name": "unipc"}, 5, "x0")
+    alone = align({"scalar": scalar})["scalar"]
+    repeated = align({"scalar": scalar, "wide": with_arrays(scalar)})["scalar"]
+    assert (alone[0].b.shape, repeated[0].b.shape) == ((5, 4), (5, 4, 2))
+    np.testing.assert_array_equal(repeated[0].b, np.repeat(alone[0].b[..., None], 2, axis=2))
+    draw = runner.make_draw(network.make, network.shape, 80.0)
+    found = [collect((draw, network.params, *aligned), 4, 1, range(4)) for aligned in (alone, repeated)]
+    np.testing.assert_allclose(*found, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(2,), (28, 28, 1), (5, 3, 2)])
+def test_noise_is_that_of_the_key_of_its_index(shape):
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(3), 7), 0)
+    expected = jax.random.normal(key, shape)
+    np.testing.assert_array_equal(runner.initial_noise(3, [5, 7], shape)[1], expected)

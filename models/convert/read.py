@@ -11,7 +11,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 from flax.serialization import msgpack_restore
 from safetensors.numpy import load_file
 
@@ -101,6 +100,8 @@ def _is_map(head) -> bool:
 
 
 def _read_orbax(path):
+    import orbax.checkpoint as ocp
+
     folders = [folder for folder in (path, path / "default") if (folder / ORBAX).is_file()]
     if not folders:
         found = ", ".join(sorted(shown(inside.name) for inside in path.iterdir())[:5]) or "nothing"

@@ -1,0 +1,61 @@
+"""Tables of many solvers in few shapes, since those of one shape share a compiled program."""
+
+import math
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+
+from solvers import Table, pad
+
+FEW = 2**22  # numbers in a table: up to here all solvers get arrays for coefficients if one has, to share its program
+
+
+def align(tables: Mapping, dtype=np.float32) -> dict:
+    """The same tables in `dtype`, padded to as few shapes as possible: {key: (table, rows that count)}.
+
+    Tables of one kind (see `_kinds`) get equal depth and equal rows, and scalar coefficients are repeated where
+    another table has them of the data shape; the added rows never run.
+    """
+    aligned = {}
+    for keys in _kinds(tables):
+        rows, depth = (max(getattr(tables[key], name) for key in keys) for name in ("nfe", "depth"))
+        shapes = [max(column, key=len) for column in zip(*(_shapes(tables[key]) for key in keys))]
+        for key in keys:
+            table = _repeated(pad(tables[key], depth), shapes).astype(dtype)
+            aligned[key] = _lengthen(table, rows - table.nfe), tables[key].nfe
+    return {key: aligned[key] for key in tables}
+
+
+def _kinds(tables: Mapping) -> list[list]:
+    """The keys of tables that get one shape: all with noise and all without; where that makes large tables, only those
+    with coefficients of the same shapes.
+    """
+    rows, depth = (max(getattr(table, name) for table in tables.values()) for name in ("nfe", "depth"))
+    numbers = rows * (depth + 5) * max(math.prod(shape) for table in tables.values() for shape in _shapes(table))
+    kinds = {}
+    for key, table in tables.items():
+        kind = table.s is None if numbers <= FEW else (table.s is None, *_shapes(table))
+        kinds.setdefault(kind, []).append(key)
+    return list(kinds.values())
+
+
+def _shapes(table: Table) -> list[tuple]:
+    """Of one coefficient of each column: () or the data shape."""
+    return [() if column is None else column.shape[1:] for column in table._replace(b=table.b[:, 0])]
+
+
+def _repeated(table: Table, shapes) -> Table:
+    """The table with coefficients of these shapes, for each column; scalars become arrays of equal numbers."""
+    columns = list(table)
+    for n, (own, shape) in enumerate(zip(_shapes(table), shapes)):
+        if own != shape:
+            lead = columns[n].shape
+            columns[n] = np.broadcast_to(columns[n].reshape(*lead, *(1 for _ in shape)), lead + shape)
+    return Table(*columns)
+
+
+def _lengthen(table: Table, more: int) -> Table:
+    return jax.tree.map(
+        lambda column: np.concatenate([column, np.zeros((more, *column.shape[1:]), column.dtype)]), table
+    )
