@@ -11,6 +11,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from solvers.backend import warn_of_wrong_sums
+
 
 class State(NamedTuple):
     """x [*D], and the last K predictions, newest first: history [K, *D]."""
@@ -95,6 +97,7 @@ def advance(model, table, x, rows, key=None):
 
 def _prepare(model, table, x, key):
     """The first state and the table as arrays, once it is sure that they fit the model and each other."""
+    warn_of_wrong_sums()
     if table.s is not None and key is None:
         raise ValueError("this table is stochastic (its s column is set): pass key=jax.random.key(seed)")
     state = init(table, x)

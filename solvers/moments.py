@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from solvers.backend import warn_of_wrong_sums
 from solvers.engine import init, step
 from solvers.multistep import unipc
 from solvers.prediction import convert
@@ -116,6 +117,7 @@ def gatherer(plan: Plan) -> Callable:
     called after each batch at each lam. Raises ValueError where the model is not finite, naming lam. What is compiled
     serves all calls.
     """
+    warn_of_wrong_sums()
     table = _table(plan)
     known = coefficients(plan.schedule, np.asarray(plan.lam, np.float64), plan.prediction)
     at = jax.tree.map(lambda x: np.asarray(x, jnp.result_type(float)), (known, table))

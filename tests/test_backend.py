@@ -8,9 +8,12 @@ from importlib import metadata
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
-from solvers import backend
+from solvers import SOLVERS, advance, backend, sample
+from solvers.ems import estimate
+from solvers.schedule import EDM
 
 ROOT = Path(__file__).resolve().parent.parent
 RIGHT = ("0.10.1", "0.11.0", "0.10.20", None)
@@ -76,6 +79,19 @@ def test_the_wrong_version_without_the_flag_warns_once(installed):
     installed("0.10.2", "--xla_dump_to=a")
     (message,) = warned(calls=3)
     assert "0.10.2" in message and f"XLA_FLAGS={backend.SETTING}" in message
+
+
+def test_the_first_sampling_or_estimate_warns(installed):
+    grid, data = np.array([2.0, 1.0]), np.zeros((3, 2), np.float32)
+    table, net = SOLVERS["ddim"](EDM(), grid), lambda x, t: 0.1 * x
+    for use in (
+        lambda: sample(net, table, data[0]),
+        lambda: advance(net, table, data[0], 1),
+        lambda: estimate(net, EDM(), data, np.linspace(-1, 1, 3), jax.random.key(0)),
+    ):
+        installed("0.10.2")
+        with pytest.warns(UserWarning, match="some sums of a network wrongly"):
+            use()
 
 
 def test_a_file_of_flags_stays_and_the_warning_says_what_to_add(installed):
