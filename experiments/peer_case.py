@@ -46,7 +46,7 @@ class Contestant(NamedTuple):
     build() -> made, what one makes once before sampling (a table, a constructor); ready(made): before each run, not
     timed; run(made) -> x0, and read(x0) [B, *D]; bare(): the same calls of the network alone, each on the output of the
     one before; prediction: what the network is taken for where the result must be ours, else None; memory(made): bytes
-    on the accelerator of one run.
+    of one run beside its arguments, where they are accounted for, else None.
     """
 
     build: Callable

@@ -94,6 +94,8 @@ class Arena:
                 x = self.still(x)
 
         def memory(made):
+            if self.device.type == "cpu":
+                return None
             self.torch.cuda.reset_peak_memory_stats()
             before = self.torch.cuda.memory_allocated()
             quiet(run, made)
@@ -165,16 +167,15 @@ class Schedule:
     inverse_lambda = staticmethod(lambda lam: (-lam).exp())
 
 
-def official(module: str, name: str, options: dict, case: Case, folder) -> Contestant:
+def official(module: str, name: str, kind: dict, options: dict, case: Case, folder) -> Contestant:
     """DPM-Solver++ or UniPC of the repository of DPM-Solver-v3; the network predicts eps, which costs it least."""
     arena, sampler = Arena(case), official_class(module, name, folder)
     options = options | {"t_start": T_START, "t_end": T_END, "skip_type": "logSNR", "steps": case.steps}
-    algorithm = {key: options.pop(key) for key in ("algorithm_type", "variant") if key in options}
-    return arena.contestant(
-        partial(sampler, Schedule(), **algorithm),
-        lambda made: made.sample(lambda x, t: arena.network(x), arena.x, **options),
-        "eps",
-    )
+
+    def run(made):
+        return made.sample(lambda x, t: arena.network(x), arena.x, **options)
+
+    return arena.contestant(partial(sampler, Schedule(), **kind), run, "eps")
 
 
 def official_v3(case: Case, folder) -> Contestant:
@@ -217,24 +218,12 @@ class Peer(NamedTuple):
     make: Callable
 
 
+PLUS, SECOND = {"algorithm_type": "dpmsolver++"}, {"order": 2, "lower_order_final": False}
 PEERS = (
-    Peer(
-        "diffusers",
-        "DPM-Solver++(2M)",
-        partial(diffusers, "DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}),
-    ),
+    Peer("diffusers", "DPM-Solver++(2M)", partial(diffusers, "DPMSolverMultistepScheduler", PLUS)),
     Peer("diffusers", "UniPC-3", partial(diffusers, "UniPCMultistepScheduler", {"solver_order": 3})),
     Peer("k-diffusion", "DPM-Solver++(2M)", k_diffusion),
-    Peer(
-        "official",
-        "DPM-Solver++(2M)",
-        partial(
-            official,
-            "dpm_solver",
-            "DPM_Solver",
-            {"algorithm_type": "dpmsolver++", "order": 2, "lower_order_final": False},
-        ),
-    ),
-    Peer("official", "UniPC-3", partial(official, "uni_pc", "UniPC", {"variant": "bh2", "order": 3})),
+    Peer("official", "DPM-Solver++(2M)", partial(official, "dpm_solver", "DPM_Solver", PLUS, SECOND)),
+    Peer("official", "UniPC-3", partial(official, "uni_pc", "UniPC", {"variant": "bh2"}, {"order": 3})),
     Peer("official", "DPM-Solver-v3", official_v3),
 )

@@ -13,8 +13,9 @@
      coefficients of the data shape once per batch for DPM-Solver-v3 (2 K + 7 states in a batch of one), half of it
      read and half of it written.
    - first: the first sampling, compilation included (`compilation_cache` counts). build: table or constructor.
-     Memory, of the build and of one sampling, which has noise and table already: the most that is resident at once
-     beyond what was before (Linux; to 0.3 MB). Of a sampling on a GPU: what is allocated there.
+     Memory of the build, and of one sampling beside noise and table: the most that is resident at once beyond what was
+     before (Linux; to 0.3 MB). Instead for samplings here XLA's account of the program, in which nothing is hidden by
+     memory that the process kept, and for PyTorch's on a GPU its allocator's.
    - difference: of the samples from ours, over the largest, for the same method on the same times.
 2. Network: EDM's CIFAR-10 DDPM++ and DPM-Solver++(2M) with `peers.nfe` evaluations, against the original
    (`peers.edm`) in PyTorch, see peer_network.py. On a GPU also in bfloat16, where float32 means TF32 on both sides.
