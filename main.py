@@ -9,6 +9,7 @@ Experiments:
   classifier  train the feature network, and collect the reference moments
   speed       sampling time in units of the bare network's
   throughput  images per second by batch and devices, compilation, and what limits them
+  peers       sampling beside diffusers, k-diffusion and official codes, whatever of them is installed
   health      whether the network is a sound function of noise: what statements about solvers rest on
   spectrum    the exact error of each solver on Gaussian data, by variance
   convergence error against the number of evaluations on a closed-form mixture, where it is exact
@@ -42,7 +43,7 @@ DEFAULT = "configs/fashion_mnist.py"
 MOST_DEVICES = 256  # that are simulated on a CPU
 EXPERIMENTS = (
     *("benchmark", "sample", "score", "reference", "ems", "convert", "train", "classifier"),
-    *("speed", "throughput", "health", "spectrum", "convergence", "parity", "ems_ablation", "ems_parity"),
+    *("speed", "throughput", "peers", "health", "spectrum", "convergence", "parity", "ems_ablation", "ems_parity"),
     *("fit_gaussian", "score_analysis", "learning", "trajectories", "teleport", "choose_skip", "flows_2d"),
 )
 

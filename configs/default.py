@@ -193,6 +193,19 @@ def get_config() -> ConfigDict:
     c.throughput.segment = 512  # images of one measurement
     c.throughput.repeats = 5  # measurements of each batch, of each number of devices, and of compilation
 
+    c.peers = ConfigDict()  # `peers`: this project's sampling beside that of others, whatever of them is installed
+    c.peers.shapes = "64x32x32x3, 1x512x512x3, 16x64x64x3, 256x12288"  # of states, samples first
+    c.peers.steps = 10  # with a cheap network, for the overhead per step
+    c.peers.nodes = 20  # intervals of the statistics, a multiple of the steps: more cost DPM-Solver-v3 memory only
+    c.peers.repeats = 20
+    c.peers.nfe = 5  # of the whole sampling of the DDPM++
+    c.peers.batch = 0  # 0: 16 on a CPU, 256 on a GPU; rounded up to the devices
+    c.peers.channels = 128  # the published width
+    c.peers.blocks = 4  # and the published number of blocks per resolution
+    c.peers.network_repeats = 3
+    c.peers.dpm_v3 = ""  # a checkout of github.com/thu-ml/DPM-Solver-v3; empty: its official samplers are left out
+    c.peers.edm = ""  # a checkout of github.com/NVlabs/edm; empty: the DDPM++ is timed here only
+
     c.health = ConfigDict()
     c.health.count = 64  # samples, and training images, that the network is looked at with
 
