@@ -50,7 +50,7 @@ def warned(calls=1) -> list[str]:
 
 
 @pytest.mark.parametrize("version", RIGHT)
-@pytest.mark.parametrize("flags", [None, "--xla_dump_to=a"])
+@pytest.mark.parametrize("flags", [None, "--xla_cpu_multi_thread_eigen=true"])
 def test_right_versions_get_neither_flag_nor_warning(installed, version, flags):
     installed(version, flags)
     backend.set_right_sums()
@@ -63,7 +63,10 @@ def test_right_versions_get_neither_flag_nor_warning(installed, version, flags):
     [
         (None, backend.SETTING),
         (" ", backend.SETTING),
-        ("--xla_dump_to=a --xla_dump_hlo_as_text", f"--xla_dump_to=a --xla_dump_hlo_as_text {backend.SETTING}"),
+        (
+            "--xla_cpu_multi_thread_eigen=true --xla_dump_hlo_as_text=false",
+            f"--xla_cpu_multi_thread_eigen=true --xla_dump_hlo_as_text=false {backend.SETTING}",
+        ),
         (OWN, OWN),  # the user's own value
     ],
 )
@@ -76,7 +79,7 @@ def test_the_wrong_version_gets_the_flag_beside_those_that_are_set(installed, ve
 
 
 def test_the_wrong_version_without_the_flag_warns_once(installed):
-    installed("0.10.2", "--xla_dump_to=a")
+    installed("0.10.2", "--xla_cpu_multi_thread_eigen=true")
     (message,) = warned(calls=3)
     assert "0.10.2" in message and f"XLA_FLAGS={backend.SETTING}" in message
 
