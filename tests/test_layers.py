@@ -35,6 +35,7 @@ ALLOWED = {
         "tqdm",
         "PIL",
         "filelock",
+        "threadpoolctl",
     },
     "main.py": {"experiments", "absl", "ml_collections", "jax"},
 }
