@@ -10,6 +10,7 @@ import numpy as np
 import models
 from experiments.build import choose, find
 from experiments.frechet import load_reference
+from experiments.threads import one_thread
 
 
 def turn(config, network):
@@ -57,7 +58,9 @@ def _channels(config, network):
 
 def _components(config, network):
     """The principal components of the data, largest variance first."""
-    return np.linalg.eigh(_pixel_moments(config, network)[1])[1][:, ::-1]
+    covariance = _pixel_moments(config, network)[1]
+    with one_thread(len(covariance)):
+        return np.linalg.eigh(covariance)[1][:, ::-1]
 
 
 def _pixel_moments(config, network):

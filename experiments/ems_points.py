@@ -15,6 +15,7 @@ from experiments.build_model import Network, build_labels
 from experiments.build_table import build_table
 from experiments.mesh import make_mesh
 from experiments.sampler import make_sampler
+from experiments.threads import one_thread
 from solvers import npz
 from solvers.ems_file import fingerprint
 
@@ -71,7 +72,8 @@ def closed_form(config, network: Network) -> Network:
         raise ConfigError("ems.model=gaussian is for a network in pixels without guidance: set ems.model=network")
     images, labels, *_ = data.load(config.data.name, config.data.path)
     labels = np.zeros(len(images), int) if str(config.model.labels) == "none" else labels
-    fits = jax.tree.map(np.float32, gaussian.fit_classes(data.to_float(images), labels))
+    with one_thread(images[0].size):
+        fits = jax.tree.map(np.float32, gaussian.fit_classes(data.to_float(images), labels))
     schedule = build_schedule(config)
 
     def make(mixture, label):

@@ -21,6 +21,7 @@ from tqdm import tqdm
 import gaussian
 from experiments import data, plots, report
 from experiments.build import choose, config_errors
+from experiments.threads import one_thread
 
 CHUNK = 4096  # images at a time
 SHARES = (0.9, 0.99)  # of a component's variance
@@ -33,7 +34,9 @@ def run(config, workdir) -> gaussian.Mixture:
     images, labels, *_ = data.load(config.data.name, config.data.path)
     start = time.perf_counter()
     with config_errors():
-        mixture = choose(KINDS, config.gaussian.kind, "gaussian.kind")(config.gaussian, images, labels)
+        fit = choose(KINDS, config.gaussian.kind, "gaussian.kind")
+        with one_thread(images[0].size):
+            mixture = fit(config.gaussian, images, labels)
         provenance = {
             "data": {
                 "name": config.data.name,

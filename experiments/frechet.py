@@ -1,6 +1,8 @@
 """The Fréchet distance to a reference, in the features of one network, with its standard error."""
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +12,7 @@ import numpy as np
 from experiments import metrics
 from experiments.features import Space, features
 from experiments.moments import Moments
+from experiments.threads import one_thread
 
 PARTS = 10  # index blocks, of which one at a time is left out for the standard error
 
@@ -39,9 +42,12 @@ class Frechet(NamedTuple):
         name, total = self.space.metric, merged(parts)
         if total.count < 2:
             return {name: None, f"{name}_se": None}
-        rest = [merged([part for part in parts if part is not left]) for left in parts] if len(parts) > 1 else []
-        values = [self.distance(moments) for moments in rest if moments.count > 1]
-        return {name: self.distance(total), f"{name}_se": metrics.jackknife(values) if len(values) > 1 else None}
+        rest = [[part for part in parts if part is not left] for left in parts] if len(parts) > 1 else []
+        rest = [others for others in rest if sum(part.count for part in others) > 1]
+        # A distance per thread, not a matrix: these do not wait for each other.
+        with one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
+            value, *values = pool.map(lambda parts: self.distance(merged(parts)), [parts, *rest])
+        return {name: value, f"{name}_se": metrics.jackknife(values) if len(values) > 1 else None}
 
     def distance(self, moments: Moments) -> float:
         """Of the moments of features."""
@@ -55,11 +61,15 @@ def bounds(count: int) -> list[int]:
 
 
 def merged(parts: Sequence[Moments]) -> Moments:
-    """Of the union of all rows."""
-    total, *others = parts
-    for moments in others:
-        total = total.merge(moments)
-    return total
+    """Of the union of all rows (Chan et al. 1979, of any number of parts)."""
+    counts, means = np.array([part.count for part in parts]), np.stack([part.mean for part in parts])
+    steps = means - means[0]
+    step = counts @ steps / counts.sum()
+    steps = np.sqrt(counts)[:, None] * (steps - step)
+    scatter = steps.T @ steps
+    for part in parts:
+        scatter += part.scatter
+    return Moments(int(counts.sum()), means[0] + step, scatter)
 
 
 def load_reference(path) -> dict:

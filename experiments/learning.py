@@ -26,6 +26,7 @@ from experiments import data, explained, learning_summary, plots_of_learning, re
 from experiments.build import ConfigError, build_schedule, config_errors, find
 from experiments.build_model import build_model
 from experiments.learning_summary import DELTA, GAUSSIAN, Course
+from experiments.threads import one_thread
 from models.checkpoint import write_npz
 
 COLUMNS = ("step", "images_seen", "split", "sigma", "name", *(k + end for k in explained.KINDS for end in ("", "_se")))
@@ -102,7 +103,8 @@ def closed_forms(images, labels, components: int, rank: int | None) -> dict:
         "kmeans": lambda: gaussian.fit_mixture(x, components, rank),
         DELTA: lambda: gaussian.delta(x),
     }
-    return {name: fit() for name, fit in tqdm(fits.items(), desc="fit", disable=None)}
+    with one_thread(x[0].size):
+        return {name: fit() for name, fit in tqdm(fits.items(), desc="fit", disable=None)}
 
 
 def compare(config, closed: dict, images: dict, snapshots: dict):

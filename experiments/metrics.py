@@ -9,16 +9,18 @@ float32. Whatever is not finite, or of another shape, is a ValueError.
 from typing import NamedTuple
 
 import numpy as np
+from scipy.linalg import lapack
 
 from experiments import neighbours
 from experiments.arrays import checked, moments, option, sets, slices
+from experiments.threads import one_thread
 
 ROWS = 2048  # at a time in float64
 CELLS = 2**22  # numbers of an array of quantiles
 
 
 class Target(NamedTuple):
-    """Mean [F], covariance [F, F] and its symmetric root [F, F] of a reference."""
+    """Mean [F], covariance [F, F] of a reference, and a root A [F, R] of it: A A^T is the covariance, R its rank."""
 
     mean: np.ndarray
     covariance: np.ndarray
@@ -28,25 +30,25 @@ class Target(NamedTuple):
 def target(mean, covariance) -> Target:
     """What distances are to, from mean [F] and covariance [F, F]: the reference is decomposed once."""
     mean, covariance = moments(mean, covariance)
-    vectors, scales = _factors(covariance)
-    return Target(mean, covariance, (vectors * scales) @ vectors.T)
+    with one_thread():
+        return Target(mean, covariance, _root(covariance))
 
 
 def distance(mean, covariance, target: Target) -> float:
     """Equation (1), of mean [F] and covariance [F, F], which may be singular; in squared units of the features.
 
     Biased upwards for moments of N rows, by O(1/N): see `extrapolate`. The last term is the sum of the singular values
-    of C1^1/2 C2^1/2. Roots of the eigenvalues of the product would turn a rounding error of e into one of sqrt(e).
-    Not clipped at 0: of equal moments it is round-off of either sign. 2048 features take as long as 8 times numpy's
-    eigvalsh (2 to 3 s on two cores), `target` as 4 times.
+    of A1^T A2, with any roots A of both. Roots of the eigenvalues of the product of covariances would turn a rounding
+    error of e into one of sqrt(e). Not clipped at 0: of equal moments it is round-off of either sign. Of 2048 features
+    and as many rows or more it takes 2.4 s, nearly all for singular values, and of 512 rows 0.3 s.
     """
     mean, covariance = moments(mean, covariance)
     if mean.shape != target.mean.shape:
         raise ValueError(
             f"moments of {target.mean.size} and of {mean.size} features do not compare: take both from one network"
         )
-    vectors, scales = _factors(covariance)
-    cross = np.linalg.svd(target.root @ (vectors * scales), compute_uv=False).sum()
+    with one_thread():
+        cross = np.linalg.svd(target.root.T @ _root(covariance), compute_uv=False).sum()
     return float(np.square(mean - target.mean).sum() + np.trace(covariance) + np.trace(target.covariance) - 2 * cross)
 
 
@@ -55,11 +57,21 @@ def frechet(mean1, cov1, mean2, cov2) -> float:
     return distance(mean2, cov2, target(mean1, cov1))
 
 
-def _factors(covariance) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvectors [F, R] and roots of eigenvalues [R] outside the null space: a spurious 1e-16 has a root of 1e-8."""
-    values, vectors = np.linalg.eigh(covariance)
-    kept = values > len(values) * np.finfo(np.float64).eps * values.max()
-    return vectors[:, kept], np.sqrt(values[kept])
+def _root(covariance) -> np.ndarray:
+    """A [F, R] with A A^T = covariance: Cholesky's factor with pivots of the correlations, F^2 R operations.
+
+    It ends where the rest is round-off, of which the root would be 1e-8. That of an entry is a multiple of the two
+    standard deviations, so that of correlations it does not depend on the scales of the features.
+    """
+    scales = np.sqrt(np.maximum(covariance.diagonal(), 0))
+    inverse = np.divide(1, scales, out=np.zeros_like(scales), where=scales > 0)
+    correlations = covariance * inverse * inverse[:, None]
+    factor, order, rank, _ = lapack.dpstrf(
+        correlations.T, tol=len(scales) * np.finfo(np.float64).eps, lower=1, overwrite_a=1
+    )
+    root = np.empty((len(scales), rank))
+    root[order - 1] = np.tril(factor[:, :rank])
+    return root * scales[:, None]
 
 
 def jackknife(values) -> float:

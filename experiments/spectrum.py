@@ -30,6 +30,7 @@ from experiments.build import (
 )
 from experiments.build_table import build_table
 from experiments.frechet import load_reference
+from experiments.threads import one_thread
 from gaussian import Mixture, gaussian_ems, spectrum
 
 PREDICTION = "x0"  # all predictions give the same numbers
@@ -67,7 +68,8 @@ def data_eigenvalues(config) -> np.ndarray:
         return np.zeros(0)
     with config_errors():
         covariance = load_reference(find(config.reference))["train_pixel_cov"]
-    return np.maximum(np.linalg.eigvalsh(covariance.astype(np.float64))[::-1], 0)
+    with one_thread(len(covariance)):
+        return np.maximum(np.linalg.eigvalsh(covariance.astype(np.float64))[::-1], 0)
 
 
 def curve(config, options, nfe, variances, eigenvalues):

@@ -5,6 +5,7 @@ Trajectories are (x, x0), states and denoised images, each [n, B, *D] at n falli
 
 import numpy as np
 
+from experiments.threads import one_thread
 from gaussian import flow
 from gaussian.analysis import mean_and_error
 
@@ -138,7 +139,8 @@ def _half(level, curve) -> float:
 def plane(x, schedule, times) -> dict:
     """x [n, B, *D] in the plane of its first and last state: share of |x|^2 inside, by quantiles over samples, and the
     mean coordinates there, of x_t / sqrt(alpha^2 + sigma^2): along the last state and along the first."""
-    shares, coordinates = zip(*(flow.in_plane(x[:, i]) for i in range(x.shape[1])), strict=True)
+    with one_thread():
+        shares, coordinates = zip(*(flow.in_plane(x[:, i]) for i in range(x.shape[1])), strict=True)
     norm = np.hypot(schedule.alpha(times), schedule.sigma(times))
     first, last = np.mean(coordinates, axis=0).T
     return {

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gaussian.eigen import eigenpairs
+
 
 class Mixture(NamedTuple):
     """Eq. (1); D is the number of pixels of a sample. A pytree: the arrays are its leaves, `shape` is static.
@@ -62,25 +64,6 @@ def from_covariances(weights, means, covariances, rank=None):
 def check_rank(rank, dim):
     if rank is not None and not 1 <= rank <= dim:
         raise ValueError(f"rank must be from 1 to {dim}, the number of pixels, got {rank}: leave it out for full rank")
-
-
-def eigenpairs(covariance, rank=None, overwrite=False):
-    """Leading variances [r], descending, their basis [D, r], and the mean of all others, of a matrix [D, D].
-
-    Its lower triangle is read. With `overwrite` it is lost, and 2 D^2 numbers are all the memory it takes.
-    """
-    import scipy.linalg
-
-    dim = len(covariance)
-    rank = dim if rank is None else rank
-    total = np.trace(covariance)
-    values, vectors = scipy.linalg.eigh(
-        covariance, subset_by_index=(dim - rank, dim - 1), driver="evr", overwrite_a=overwrite, check_finite=False
-    )
-    # A singular covariance has eigenvalues of -1e-17 instead of 0.
-    variances = np.maximum(values[::-1], 0)
-    floor = max(total - variances.sum(), 0) / (dim - rank) if rank < dim else 0.0
-    return variances, vectors[:, ::-1], floor
 
 
 def delta(data):

@@ -13,7 +13,8 @@ directions are sought by subspace iteration from random ones (Halko, Martinsson 
 import jax
 import numpy as np
 
-from gaussian.distribution import Mixture, check_data, check_rank, eigenpairs, regularise
+from gaussian.distribution import Mixture, check_data, check_rank, regularise
+from gaussian.eigen import eigenpairs
 
 FULL = 16_384  # the largest D for which a D x D matrix is made unasked: 2 GB, and as much again for eigenvectors
 CHUNK = 2**23  # numbers of data in float64 at a time, 64 MiB

@@ -8,6 +8,8 @@ and the methods put a polynomial through the known eps: in rho (DEIS rhoAB, LMS)
 with the weights of equal steps whatever the steps are (iPNDM, PLMS).
 """
 
+from functools import cache
+
 import numpy as np
 
 from solvers.exponential import check_choice, eps_or_x0_table, interval, nodes, orders, weights
@@ -48,7 +50,6 @@ class _DeisTime(VP):
 
 
 DEIS_TIME = _DeisTime()  # the time in which diff-sampler's DEIS is a polynomial
-NODES, WEIGHTS = np.polynomial.legendre.leggauss(400)  # t = 1e-3 ends next to the branch point of sigma at t = 0
 
 
 @leaves_pure_noise
@@ -134,10 +135,22 @@ def _integrals(time, ends, alpha, count, total):
 
     By parts, with no derivative of rho: the integral of tau^j is that of j tau^(j-1) (rho_t - rho(tau)) dtau.
     """
-    tau = (NODES + 1) / 2
+    tau, w = _quadrature()
     rho = lambda t: time.sigma(t) / time.alpha(t)  # noqa: E731
     rest = alpha * (rho(ends[1]) - rho(ends[0] + tau * (ends[1] - ends[0])))
-    return np.array([total] + [j * (WEIGHTS / 2 * tau ** (j - 1) * rest).sum() for j in range(1, count)])
+    return np.array([total] + [j * (w * tau ** (j - 1) * rest).sum() for j in range(1, count)])
+
+
+@cache
+def _quadrature():
+    """Points and weights [400] of Gauss and Legendre on [0, 1]. So many: t = 1e-3 is next to the branch point of sigma.
+
+    By scipy, from a band matrix: numpy's is dense, and takes seconds where other programs use the cores.
+    """
+    from scipy.special import roots_legendre  # half a second to import, for DEIS alone
+
+    points, weights = roots_legendre(400)
+    return (points + 1) / 2, weights / 2
 
 
 def _sums(time, ends, alpha, count, total, points=10_000):

@@ -1,9 +1,10 @@
-"""Two simulated devices, and a compilation cache that makes the second run of the suite several times faster."""
+"""Two simulated devices, one thread of BLAS (more wait for each other on busy cores), and a compilation cache that makes the second run of the suite several times faster."""
 
 import os
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import hypothesis
 import jax

@@ -6,7 +6,7 @@ import pytest
 from scipy.integrate import quad
 
 from solvers import SOLVERS, sample
-from solvers.adams import ADAMS_BASHFORTH, DEIS_TIME
+from solvers.adams import ADAMS_BASHFORTH, DEIS_TIME, _quadrature
 from solvers.grid import GRIDS
 from solvers.schedule import EDM, VP, VPCosine
 from tests.mixture import SHAPE, eps_model, grid_of, model, start
@@ -42,6 +42,14 @@ def test_order_conditions_of_full_order_rows(schedule, order, name):
             # the sum cancels: round-off of the largest term, and the 1e-13 of the quadrature
             scale = np.abs(table.b[n, :order] * ((u[n - np.arange(order)] - u[n]) / h) ** j).max()
             np.testing.assert_allclose(found, alpha[n + 1] * exact, rtol=1e-12, atol=1e-12 * scale)
+
+
+def test_quadrature_is_exact_for_polynomials():
+    """Of 400 points to the degree 799: no Legendre polynomial but the first has an integral. Round-off is that of 400
+    weights, 1e-14 each (of 1e-3), and of the recurrence."""
+    points, weights = _quadrature()
+    integrals = weights @ np.polynomial.legendre.legvander(2 * points - 1, 799)
+    np.testing.assert_allclose(integrals, np.arange(800) == 0, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4])

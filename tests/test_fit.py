@@ -5,9 +5,11 @@ import json
 import jax
 import numpy as np
 import pytest
+from scipy.fft import dct
 
 import gaussian
 from gaussian import Mixture, fit_classes, fit_gaussian, fit_mixture, from_covariances
+from gaussian.eigen import _lanczos, eigenpairs
 from solvers import npz
 
 SHAPE, DIM = (2, 3, 1), 6
@@ -87,6 +89,58 @@ def test_many_pixels_need_no_matrix():
     values = np.linalg.svd(flat, compute_uv=False) ** 2 / 5
     np.testing.assert_allclose(low.variances[0], values[:3], rtol=1e-10)
     np.testing.assert_allclose(low.floor, values[3:].sum() / (20_000 - 3), rtol=1e-9)
+
+
+CIFAR = 3072  # pixels of 32x32x3, where a low rank is sought by Lanczos' method
+SPECTRA = {
+    "power": np.arange(1.0, CIFAR + 1) ** -1.5,
+    "pairs": 1 / np.repeat(np.arange(1.0, CIFAR // 2 + 1), 2),
+    "small": 1e-30 / np.arange(1.0, CIFAR + 1),
+    "spikes": np.where(np.arange(CIFAR) < 20, 2.0, 1e-3),
+}
+
+
+@pytest.mark.parametrize("order", ["F", "C"])
+@pytest.mark.parametrize("name", SPECTRA)
+def test_low_ranks_of_many_pixels(name, order):
+    """Cosines are the eigenvectors. Round-off of a matrix is D eps of its largest eigenvalue; that of a subspace this,
+    over the gap to the next eigenvalue (Davis and Kahan 1970)."""
+    spectrum, rank = SPECTRA[name], 20
+    covariance = np.array(dct(dct(np.diag(spectrum), axis=0, norm="ortho"), axis=1, norm="ortho"), order=order)
+    covariance[np.triu_indices(CIFAR, 1)] = np.nan  # which is not read
+    assert _lanczos(covariance, rank, spectrum.sum()) is not None
+    variances, basis, floor = eigenpairs(covariance, rank)
+    error = CIFAR * np.finfo(float).eps * spectrum[0]
+    np.testing.assert_allclose(variances, spectrum[:rank], rtol=0, atol=error)
+    np.testing.assert_allclose(floor, spectrum[rank:].mean(), rtol=1e-12)
+    np.testing.assert_allclose(basis.T @ basis, np.eye(rank), rtol=0, atol=1e-12)
+    outside = dct(np.eye(CIFAR)[rank:], axis=1, norm="ortho") @ basis  # the sines of the angles between the subspaces
+    assert np.linalg.norm(outside, 2) <= error / (spectrum[rank - 1] - spectrum[rank])
+    for a, b in zip((variances, basis), eigenpairs(covariance, rank)):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("block", [2.0 ** -np.arange(64), 1 / np.arange(1, 129)], ids=["halves", "fractions"])
+def test_copies_of_an_eigenvalue_are_not_missed(block):
+    """Lanczos' method finds one copy of some: of 32 and of 16, LAPACK then finds all."""
+    spectrum = np.tile(block, 2048 // len(block))
+    variances, basis, _ = eigenpairs(np.diag(spectrum), 12)
+    np.testing.assert_allclose(variances, 1, rtol=1e-12)
+    np.testing.assert_allclose(np.linalg.norm(basis[spectrum == 1], axis=0), 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize("count", [10, 200])
+def test_low_ranks_of_images(count):
+    """Of more and of fewer samples than the rank, by the singular values of the samples."""
+    data = np.random.default_rng(0).normal(size=(count, 32, 32, 3)) / np.arange(1, 33)[:, None, None] + 0.5
+    fitted, centred = fit_gaussian(data, rank=16), (data - data.mean(0)).reshape(count, -1)
+    values = np.zeros(CIFAR)
+    values[:count] = np.linalg.svd(centred, compute_uv=False) ** 2 / (count - 1)
+    error = CIFAR * np.finfo(float).eps * values[0]
+    np.testing.assert_allclose(fitted.variances[0], values[:16], rtol=0, atol=error)
+    np.testing.assert_allclose(fitted.floor, values[16:].mean(), rtol=1e-10, atol=error)
+    kept = np.square(centred @ fitted.basis[0]).sum(0) / (count - 1)
+    np.testing.assert_allclose(kept, values[:16], rtol=0, atol=error)
 
 
 @pytest.mark.parametrize("components", [1, 5])

@@ -36,6 +36,7 @@ ALLOWED = {
         "tqdm",
         "PIL",
         "filelock",
+        "threadpoolctl",
     },
     "main.py": {"experiments", "solvers.backend", "absl", "ml_collections", "jax"},
 }

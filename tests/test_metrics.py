@@ -1,13 +1,18 @@
 """Numbers from features against brute force, exact cases and their own statistics."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import mpmath
 import numpy as np
 import pytest
 import scipy.special
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from experiments import metrics, neighbours
+from experiments.frechet import Frechet, bounds, merged
+from experiments.moments import Moments
+from experiments.threads import SMALL, one_thread
 
 RNG = np.random.default_rng(0)
 SETS = {
@@ -16,6 +21,11 @@ SETS = {
     "few images of both": (RNG.normal(size=(4, 6)), RNG.normal(size=(3, 6))),
     "one direction constant": (RNG.normal(size=(40, 6)) * [1, 1, 0, 1, 1, 1] + 3, RNG.normal(size=(50, 6))),
     "one constant": (np.full((4, 6), 0.3), RNG.normal(size=(50, 6))),
+    "one direction": tuple(RNG.normal(size=(40, 1)) * RNG.normal(size=6) for _ in "12"),
+    "features twice": (np.tile(RNG.normal(size=(40, 3)), 2), RNG.normal(size=(50, 6))),
+    "features nearly twice": (np.tile(RNG.normal(size=(40, 3)), 2) + 1e-6 * RNG.normal(size=(40, 6)), np.eye(6)),
+    "units of one": (RNG.normal(size=(40, 6)) * [1, 1, 1e-8, 1, 1e-9, 1], RNG.normal(size=(50, 6))),
+    "units of both": tuple(RNG.normal(size=(40, 6)) * 10.0 ** np.arange(-12, 12, 4) for _ in "12"),
     "small eigenvalues": tuple(
         RNG.normal(size=(40, 6)) * 10.0 ** -np.arange(6) @ np.linalg.qr(RNG.normal(size=(6, 6)))[0] for _ in "12"
     ),
@@ -74,6 +84,58 @@ def test_a_spectrum_over_twelve_decades_is_resolved():
     s1, s2 = 10 ** -np.linspace(0, 6, 60), 1.01 * 10 ** -np.linspace(0, 6, 60)
     found = metrics.frechet(np.zeros(60), basis * s1**2 @ basis.T, np.zeros(60), basis * s2**2 @ basis.T)
     np.testing.assert_allclose(found, np.square(s1 - s2).sum(), rtol=1e-8)
+
+
+def exact_from_rows(x, y):
+    """From rows, with no covariance: those centred, over the root of N - 1, are roots of the covariances."""
+    roots = [(rows - rows.mean(0)) / np.sqrt(len(rows) - 1) for rows in (x, y)]
+    with one_thread():
+        cross = np.linalg.svd(roots[0] @ roots[1].T, compute_uv=False).sum()
+    return np.square(x.mean(0) - y.mean(0)).sum() + sum(np.square(root).sum() for root in roots) - 2 * cross
+
+
+@pytest.mark.parametrize("rows, size", [(16, 300), (200, 300), (300, 128)])
+def test_score_of_fewer_and_of_more_rows_than_features(rows, size):
+    """The distance, and its error from ten blocks of which one is left out; a spurious rank adds 1e-8 of the traces."""
+    rng = np.random.default_rng(rows)
+    turn = rng.normal(size=(size, size)) * np.geomspace(1, 1e-3, size) / np.sqrt(size)
+    x, y = rng.normal(size=(rows, size)) @ turn + 30, rng.normal(size=(2 * size, size)) @ turn.T + 30
+    x[:, :5], x[:, 5:9] = 30, x[:, 9:13]  # of features that are constant, and equal
+    frechet, edges = Frechet(SimpleNamespace(metric="frechet"), metrics.target(*moments(y))), bounds(rows)
+    parts = [slice(*ends) for ends in zip(edges, edges[1:])]
+    found = frechet.score([Moments.of(x[part]) for part in parts])
+    left_out = [exact_from_rows(np.delete(x, part, 0), y) for part in parts]
+    np.testing.assert_allclose(found["frechet"], exact_from_rows(x, y), rtol=1e-11)
+    np.testing.assert_allclose(found["frechet_se"], metrics.jackknife(left_out), rtol=1e-8)
+
+
+def test_moments_of_many_parts():
+    """Also where one part is far from the others."""
+    x = RNG.normal(size=(50, 3)) + 1e4 * (np.arange(50)[:, None] < 5)
+    total = merged([Moments.of(part) for part in np.split(x, [1, 5, 20])])
+    np.testing.assert_allclose(total.mean, x.mean(0), rtol=1e-14)
+    np.testing.assert_allclose(total.covariance(), np.cov(x.T), rtol=1e-12, atol=1e-10)
+    assert total.count == 50
+
+
+def test_small_matrices_have_one_thread(monkeypatch):
+    """And all others what they had before, after any number of distances in threads."""
+
+    def threads():
+        return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+    svd, seen = np.linalg.svd, []
+    monkeypatch.setattr(
+        metrics.np.linalg, "svd", lambda *args, **options: seen.append(threads()) or svd(*args, **options)
+    )
+    with threadpool_limits(2, user_api="blas"):
+        metrics.frechet(*moments(X), *moments(Y))
+        parts = [Moments.of(part) for part in np.split(X, 4)]
+        Frechet(SimpleNamespace(metric="frechet"), metrics.target(*moments(Y))).score(parts)
+        with one_thread(SMALL + 1):
+            assert threads() == {2}
+        assert threads() == {2}
+    assert seen == [{1}] * 6
 
 
 def test_jackknife_of_a_mean_is_its_standard_error():
