@@ -9,7 +9,6 @@ float32. Whatever is not finite, or of another shape, is a ValueError.
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import lapack
 
 from experiments import neighbours
 from experiments.arrays import checked, moments, option, sets, slices
@@ -63,6 +62,8 @@ def _root(covariance) -> np.ndarray:
     It ends where the rest is round-off, of which the root would be 1e-8. That of an entry is a multiple of the two
     standard deviations, so that of correlations it does not depend on the scales of the features.
     """
+    from scipy.linalg import lapack
+
     scales = np.sqrt(np.maximum(covariance.diagonal(), 0))
     inverse = np.divide(1, scales, out=np.zeros_like(scales), where=scales > 0)
     correlations = covariance * inverse * inverse[:, None]

@@ -1,4 +1,7 @@
-"""Two simulated devices, one thread of BLAS (more wait for each other on busy cores), and a compilation cache that makes the second run of the suite several times faster."""
+"""Two simulated devices, one thread of BLAS, and a compilation cache that makes the second run of the suite faster.
+
+Several threads of BLAS wait for each other in small matrices, many times longer than they work where cores are busy.
+"""
 
 import os
 from pathlib import Path
