@@ -62,6 +62,9 @@ def main(argv):
         fail(f"unexpected argument {argv[1]!r}: options are --config=, --config.KEY=, --workdir=, --traceback")
     workdir = Path(workdir or default_workdir(flags.FLAGS["config"].config_filename, config.experiment))
     logging.set_verbosity(logging.WARNING)  # without the notes on which accelerators there are not
+    if config.compilation_cache or "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        # Before jax: jaxlib 0.10.1 logs 10 KB of false errors for each program that a CPU reads from the cache.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from experiments import processes
 
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -101,13 +101,15 @@ def test_killed_and_started_again_it_is_the_same_run(folder):
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
     at = int(np.random.default_rng().integers(21, 55))
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, str(folder), str(workdir)], cwd=ROOT, env=environment, stderr=subprocess.PIPE
-    )
+    with (folder / "stderr").open("wb") as errors:  # a pipe that nobody reads would fill up, and stop the process
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, str(folder), str(workdir)], cwd=ROOT, env=environment, stderr=errors
+        )
     while process.poll() is None and len(losses.read(workdir / "metrics.jsonl")) < at:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
-    error = process.communicate()[1].decode()
+    process.wait()
+    error = (folder / "stderr").read_text(errors="replace")
     assert len(losses.read(workdir / "metrics.jsonl")) >= at, error
     (workdir / "checkpoints" / "999.orbax-checkpoint-tmp").mkdir(exist_ok=True)  # a save that was cut short
     with (workdir / "metrics.jsonl").open("a") as file:
