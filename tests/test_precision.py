@@ -17,8 +17,8 @@ QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes
 NETWORKS = {
     "unet": {"name": "unet", "channels": 16, "multipliers": (1, 2), "blocks": 1, "classes": 3},
     "ddpmpp": {"name": "song", **SMALL, "classes": 3},
-    "ncsnpp residual": {"name": "song", **SMALL, **NCSNPP, "encoder": "residual"},
-    "ncsnpp skip": {"name": "song", **SMALL, **NCSNPP, "encoder": "skip", "decoder": "skip"},
+    "ncsnpp residual": {"name": "song", **SMALL, **NCSNPP, "encoder": "residual", "classes": 0},
+    "ncsnpp skip": {"name": "song", **SMALL, **NCSNPP, "encoder": "skip", "decoder": "skip", "classes": 0},
     "adm": {"name": "adm", **SMALL, "channels": 64, "classes": 3},
     "classifier": {"name": "adm_classifier", **SMALL, "channels": 64, "classes": 3},
 }
