@@ -2,7 +2,7 @@
 
 The kernel keeps no N x N matrix, but has no derivative in forward mode, which EMS need: derivatives are those of the
 sums written out, and so are values on other platforms. jax.nn.dot_product_attention with implementation="xla" is not
-taken there: it rounds the softmax of float64 to float32, and refuses bfloat16 to GPUs that lack products of it.
+taken there: it rounds the softmax of float64 to float32, and asks for products of bfloat16 that older GPUs lack.
 """
 
 import jax

@@ -10,6 +10,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jax import export
 
@@ -89,7 +90,7 @@ def training(dtype, optimizer):
 
 
 def training_of_features():
-    module, optimiser = Classifier(channels=4, features=8), classifier.optax.adamw(1e-3)
+    module, optimiser = Classifier(channels=4, features=8), optax.adamw(1e-3)
     params = jax.eval_shape(partial(module.init, jax.random.key(0)), np.zeros((2, 8, 8, 1), np.float32))["params"]
     arguments = 0, np.zeros((2, 8, 8, 1), np.uint8), INDICES
     return classifier.make_step(module, optimiser, 0), (params, jax.eval_shape(optimiser.init, params), *arguments)
@@ -135,7 +136,7 @@ def finished():
 
 def of_network(name, dtype):
     """Sampling with a network of NETWORKS, guided or not."""
-    network, changes = {"by labels": ("unet", GUIDED), "by a classifier": ("unet", GUIDED)}.get(name, (name, {}))
+    network, changes = ("unet", GUIDED) if name.startswith("by ") else (name, {})
 
     def build(folder):
         more = {"guidance.checkpoint": str(folder / "classifier.npz")} if name == "by a classifier" else {}
