@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 import gaussian
@@ -43,6 +44,19 @@ class Network(NamedTuple):
     basis: np.ndarray | None = None
 
 
+class Guided(NamedTuple):
+    """The params of a guided network: those of its parts, and `guidance.scale`, an argument of jit as they are."""
+
+    weights: Any
+    scale: float
+
+
+def weights_of(params):
+    """Without the scale of guidance: what a network is known by, whatever it is guided with."""
+    guided = lambda node: isinstance(node, Guided)  # noqa: E731
+    return jax.tree.map(lambda node: node.weights if guided(node) else node, params, is_leaf=guided)
+
+
 def build_model(config, guidance=True) -> Network:
     """The network of `model`, in `ems.basis`; with classifier-free guidance where `guidance.scale` is not 1."""
     if config.teleport.sigma is not None and config.experiment not in TELEPORTING:
@@ -64,13 +78,13 @@ def _guide(config, network: Network) -> Network:
         raise ConfigError(
             f"guidance.scale = {config.guidance.scale} needs labels: set model.labels to all or to a class number"
         )
-    return guided
+    return guided._replace(params=Guided(guided.params, float(config.guidance.scale)))
 
 
 def _guide_by_labels(config, network: Network) -> Network:
     def make(params, label):
-        conditional = network.make(params, label)
-        return models.guided(conditional, replace(conditional, label=network.classes), config.guidance.scale)
+        conditional = network.make(params.weights, label)
+        return models.guided(conditional, replace(conditional, label=network.classes), params.scale)
 
     return network._replace(make=make)
 
@@ -79,7 +93,7 @@ def _guide_by_classifier(config, network: Network) -> Network:
     """By the classifier of `guidance`: with its parameters beside those of the network, which may have no classes."""
     schedule = build_schedule(config)
     params, meta = load_checkpoint(config, "guidance")
-    log_prob = models.noisy_classifier(meta, schedule, config.model.dtype)
+    make_log_prob = models.noisy_classifier(meta, schedule, config.model.dtype)
     classes = meta["network"]["classes"]
     if meta.get("shape") != list(network.shape) or network.classes not in (0, classes):
         raise ConfigError(
@@ -88,8 +102,9 @@ def _guide_by_classifier(config, network: Network) -> Network:
         )
 
     def make(params, label):
-        model, own = network.make(params["network"], label), partial(log_prob, params["classifier"], label)
-        return models.classifier_guidance(model, schedule, network.prediction, own, config.guidance.scale)
+        model = network.make(params.weights["network"], label)
+        log_prob = partial(make_log_prob(params.weights["classifier"]), label)
+        return models.classifier_guidance(model, schedule, network.prediction, log_prob, params.scale)
 
     return network._replace(params={"network": network.params, "classifier": params}, make=make, classes=classes)
 

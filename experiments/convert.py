@@ -54,8 +54,8 @@ def evaluator(meta, dtype):
     """evaluate(params, x [B, *shape], sigma [B], labels [B]) -> x0 [B, *shape]; a classifier: log p(labels | x) [B]."""
     if meta["network"]["name"] != "adm_classifier":
         return lambda params, *args: models.denoisers(meta, dtype)(params)(*args)
-    log_prob = models.noisy_classifier(meta, EDM(), dtype)
-    return lambda params, x, sigma, labels: jax.vmap(log_prob, (None, 0, 0, 0))(params, labels, x, sigma)
+    make = models.noisy_classifier(meta, EDM(), dtype)
+    return lambda params, x, sigma, labels: jax.vmap(make(params))(labels, x, sigma)
 
 
 def _try(evaluate, params, shape, known) -> dict:

@@ -23,7 +23,7 @@ from jax.experimental import multihost_utils
 
 from experiments import plots, report
 from experiments.build import ConfigError, build_schedule, config_errors, find, is_guided, sampling_range
-from experiments.build_model import Network, build_model
+from experiments.build_model import Network, build_model, weights_of
 from experiments.ems_points import closed_form, load_points, rule_of
 from experiments.ems_units import gather_all
 from experiments.mesh import make_mesh, place
@@ -152,7 +152,7 @@ def kept(path: Path, made: dict) -> EMS | None:
 def identity(config, network: Network) -> dict:
     """What EMS belong to, as plain values: those of another network, schedule or guidance are not used by accident."""
     return {
-        "parameters": fingerprint(network.params),
+        "parameters": fingerprint(weights_of(network.params)),
         "schedule": repr(build_schedule(config)),
         "prediction": network.prediction,
         "guidance": float(config.guidance.scale) if is_guided(config) else 1.0,

@@ -7,6 +7,7 @@ from models.adm import ADM, ADMClassifier
 from models.check import check_model
 from models.checkpoint import load_params, save_params
 from models.classifier import noisy
+from models.precision import rounded
 from models.precondition import PRECONDITIONINGS, Preconditioning, denoise
 from models.song import SongUNet
 from models.unet import UNet
@@ -84,15 +85,26 @@ def load(path, dtype: str = "float32"):
 
 
 def denoisers(meta: dict, dtype: str = "float32"):
-    """The `make_denoiser(params)` of the network that the notes of a parameter file describe."""
+    """The `make_denoiser(params)` of the network that the notes of a parameter file describe.
+
+    It rounds the parameters to `dtype`: to be called outside of a loop of evaluations.
+    """
     if meta["network"].get("name") == "adm_classifier":
         raise ValueError("the file holds a classifier of noisy images, which denoises nothing: it is for guidance")
     module, condition = build(meta["network"], dtype), preconditioning(meta)
-    return lambda params: denoise(lambda *args: module.apply({"params": params}, *args), condition)
+
+    def make(params):
+        variables = {"params": rounded(params, module.dtype)}
+        return denoise(lambda *args: module.apply(variables, *args), condition)
+
+    return make
 
 
 def noisy_classifier(meta: dict, schedule, dtype: str = "float32"):
-    """log_prob(params, label, x [*D], t) of the noisy classifier that the notes of a parameter file describe."""
+    """The `make_log_prob(params) -> log_prob(label, x [*D], t)` of the noisy classifier that the notes describe.
+
+    As with `denoisers`, to be called outside of a loop of evaluations.
+    """
     if meta["network"].get("name") != "adm_classifier":
         raise ValueError(f"{meta['network'].get('name')!r} is no classifier of noisy images: give an adm_classifier")
     return noisy(build(meta["network"], dtype), preconditioning(meta), schedule)

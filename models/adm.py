@@ -16,7 +16,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from models.layers import Block, Part, Style, attend, norm, positions
+from models.attention import attend
+from models.layers import Block, Part, Style, norm, positions
 
 
 def style_of(net) -> Style:

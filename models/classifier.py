@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from models.checkpoint import load_params
+from models.precision import rounded
 
 
 def max_pool(x):
@@ -42,19 +43,25 @@ class Classifier(nn.Module):
 
 
 def noisy(module, preconditioning, schedule):
-    """log_prob(params, label, x [*D], t) of a classifier of noisy data, `module(x / sqrt(alpha^2 + sigma^2), time)`.
+    """`make(params) -> log_prob(label, x [*D], t)` of a classifier of noisy data, module(x / r, time), r^2 = alpha^2 +
+    sigma^2. Rounds the parameters to the module's dtype.
 
     It takes the time that a network of this preconditioning takes; `models.classifier_guidance` guides by it.
     """
 
-    def log_prob(params, label, x, t):
-        alpha, sigma = schedule.alpha(t), schedule.sigma(t)
-        scaled = x / jnp.sqrt(jnp.square(alpha) + jnp.square(sigma)).astype(x.dtype)
-        time = preconditioning.coefficients(jnp.asarray(sigma / alpha, x.dtype)).noise
-        logits = module.apply({"params": params}, scaled[None], time[None])[0]
-        return jax.nn.log_softmax(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)))[label]
+    def make(params):
+        variables = {"params": rounded(params, module.dtype)}
 
-    return log_prob
+        def log_prob(label, x, t):
+            alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+            scaled = x / jnp.sqrt(jnp.square(alpha) + jnp.square(sigma)).astype(x.dtype)
+            time = preconditioning.coefficients(jnp.asarray(sigma / alpha, x.dtype)).noise
+            logits = module.apply(variables, scaled[None], time[None])[0]
+            return jax.nn.log_softmax(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)))[label]
+
+        return log_prob
+
+    return make
 
 
 def init(module: Classifier, seed: int, shape) -> dict:

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from models.attention import attend
+
 
 class GroupNorm(nn.Module):
     """Group normalisation, followed by an optional affine map per sample.
@@ -41,13 +43,6 @@ class GroupNorm(nn.Module):
             gain, offset = gain * scale, offset * scale + shift
         over = (b, *(1,) * len(axes), c)
         return (y * gain.reshape(over) + offset.reshape(over)).astype(x.dtype)
-
-
-def attend(q, k, v):
-    """Attention over positions, q, k, v [B, N, heads, channels] -> [B, N, heads * channels]."""
-    logits = jnp.einsum("bqhc,bkhc->bhqk", q, k) * q.shape[-1] ** -0.5
-    weights = jax.nn.softmax(logits.astype(jnp.promote_types(q.dtype, jnp.float32)), axis=-1).astype(q.dtype)
-    return jnp.einsum("bhqk,bkhc->bqhc", weights, v).reshape(*q.shape[:2], -1)
 
 
 def taps(x, axis: int, weights, start: int, count: int, stride: int):

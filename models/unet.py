@@ -17,7 +17,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from models.layers import GroupNorm, attend
+from models.attention import attend
+from models.layers import GroupNorm
 
 GROUP = 8  # channels per group of a GroupNorm
 LOW, HIGH, COUNT = 0.25, 8.0, 16  # angular frequencies of the noise embedding: geometric from LOW to HIGH

@@ -1,4 +1,4 @@
-"""Guidance by a classifier of noisy images."""
+"""Guidance by a classifier of noisy images, and the scale of any guidance."""
 
 import json
 
@@ -9,12 +9,23 @@ import pytest
 
 import main
 import models
+from experiments import runner
 from experiments.build import ConfigError
 from experiments.build_model import build_model
+from experiments.ems import identity
 from models.convert import weights
+from solvers import SOLVERS
+from solvers.ems_file import fingerprint
+from solvers.schedule import EDM
 from tests import seeded
 from tests.test_networks import GUIDED
 from tests.test_releases import small_config, write_edm
+
+
+def save(path, network, shapes, **meta):
+    """Seeded parameters of these shapes."""
+    params = models.checkpoint.unflatten({path: seeded.weights(path, shape) for path, shape in shapes.items()})
+    models.save_params(path, params, {"network": network, "shape": [16, 16, 3], **meta})
 
 
 @pytest.fixture
@@ -22,12 +33,10 @@ def classifier(tmp_path):
     """A network of three classes beside a noisy classifier of as many, small ones."""
     network = {"name": "adm_classifier", **GUIDED, "classes": 3}
     shapes = weights.shapes_of(models.build(network))
-    params = models.checkpoint.unflatten({path: seeded.weights(path, shape) for path, shape in shapes.items()})
-    meta = {"network": network, "precondition": {"name": "ddpm"}, "shape": [16, 16, 3]}
-    models.save_params(tmp_path / "classifier.npz", params, meta)
+    save(tmp_path / "classifier.npz", network, shapes, precondition={"name": "ddpm"})
     network = {"name": "unet", "channels": 8, "multipliers": [1], "blocks": 1, "classes": 3}
-    params = models.init(models.build(network), 0, (16, 16, 3))
-    models.save_params(tmp_path / "net.npz", params, {"network": network, "sigma_data": 0.5, "shape": [16, 16, 3]})
+    fresh = models.checkpoint.flatten(models.init(models.build(network), 0, (16, 16, 3)))
+    save(tmp_path / "net.npz", network, {path: leaf.shape for path, leaf in fresh.items()}, sigma_data=0.5)
     return tmp_path
 
 
@@ -38,7 +47,7 @@ def test_guidance_by_a_noisy_classifier(classifier):
     scale, label, t = 2.0, 1, 0.4
     guided = build_model(small_config(classifier / "net.npz", **more, **{"guidance.scale": scale}))
     plain = build_model(small_config(classifier / "net.npz", **more, **{"guidance.scale": 0.0}))
-    assert set(guided.params) == {"network", "classifier"} and "classifier" not in plain.params
+    assert set(guided.params.weights) == {"network", "classifier"} and "classifier" not in plain.params
     params, meta = models.load_params(classifier / "classifier.npz")
     net, x = models.build(meta["network"]), seeded.inputs(1, 16)[0]
 
@@ -55,6 +64,29 @@ def test_guidance_by_a_noisy_classifier(classifier):
     write_edm(classifier / "net.pkl", "edm_adm_edm")  # without classes: those of the classifier
     more["grid.t_end"] = 0.02
     assert build_model(small_config(classifier / "net.pkl", **more)).classes == 3
+
+
+@pytest.mark.parametrize("by, basis", [("labels", "pixels"), ("labels", "dct"), ("classifier", "pixels")])
+def test_a_scale_is_an_argument_and_no_part_of_the_network(classifier, by, basis):
+    """One program for all scales; statistics and samples are known by the parameters alone, as they always were."""
+    more = {"model.labels": "all", "ems.basis": basis, "grid.t_start": 60.0, "grid.t_end": 0.02}
+    params = models.load_params(classifier / "net.npz")[0]
+    if by == "classifier":
+        more["guidance.checkpoint"] = str(classifier / "classifier.npz")
+        params = {"network": params, "classifier": models.load_params(classifier / "classifier.npz")[0]}
+    table = SOLVERS["ddim"](EDM(), np.array([60.0, 2.0, 0.02]), prediction="x0").astype(np.float32)
+    rest, programs, arguments = (None, table, 2, 0, np.arange(2, dtype=np.int32), np.arange(2, dtype=np.int32)), [], []
+    for scale in (1.5, 3.0):
+        config = small_config(classifier / "net.npz", **more, **{"guidance.scale": scale})
+        network = build_model(config)
+        draw = jax.jit(runner.make_draw(network.make, network.shape, 60.0, network.basis is not None))
+        programs.append(draw.lower(network.params, *rest))
+        arguments.append(network.params)
+        known = params if basis == "pixels" else {"network": params, "basis": np.float32(network.basis)}
+        assert identity(config, network)["parameters"] == fingerprint(known)
+    assert programs[0].as_text() == programs[1].as_text()
+    run = programs[0].compile()
+    assert np.abs(run(arguments[0], *rest) - run(arguments[1], *rest)).max() > 1e-3
 
 
 def test_a_classifier_of_other_data_is_refused(classifier):
