@@ -25,7 +25,7 @@ from experiments.ems import make_plan
 from experiments.features import Space
 from models.classifier import Classifier
 from models.inception import Inception
-from solvers import moments
+from solvers import moments, sums
 from solvers.ems_file import EMS
 from tests.test_precision import NETWORKS, SHAPE, seeded_params
 from tests.test_releases import small_config
@@ -66,16 +66,17 @@ def visit(config):
     table, points = moments._table(plan), np.zeros((2, 1, *SHAPE), np.float32)
     number = INDICES[:, None]
     state = jax.eval_shape(moments._batched(partial(moments._start, plan, table), (0, 0)), points, number)
-    known = moments.coefficients(plan.schedule, plan.lam[0], plan.prediction)
-    row = jax.tree.map(lambda x: x[0], table)
+    known = moments.coefficients(plan.schedule, plan.lam, plan.prediction)
+    at = jax.tree.map(lambda x: np.asarray(x, np.float32), (known, table))
     visited = moments._batched(partial(moments._visit, plan), (None, None, None, 0, 0, 0))
-    return visited, (network.params, known, row, state, number, (number,))
+    return visited, (network.params, at, 0, state, number, (number,))
 
 
-def sums():
+def of_sums(rule):
     """What is added up of a visit."""
-    values = (np.zeros((2, 1, *SHAPE), np.float32),) * 5
-    return moments._sum, (values, np.ones((2, 1), bool))
+    values, add = (np.zeros((2, 1, *SHAPE), np.float32),) * 5, {"float64": sums._sum, "compensated": sums._add_pairs}
+    before = () if rule == "float64" else (None,)
+    return lambda *args: add[rule](moments.FACTORS, *before, *args), (values, np.ones((2, 1), bool))
 
 
 def training(dtype, optimizer):
@@ -160,6 +161,7 @@ PROGRAMS = {
     "teleport": of_unet(sampling, {"name": "unipc", "teleport": 10.0}, None, JUMP),
     "mixture": lambda folder: mixtures(),
     "statistics": of_unet(visit),
+    "sums of statistics": lambda folder: of_sums("compensated"),
     "statistics, bfloat16": of_unet(visit, **HALF, **PATH),
     "statistics, guided": of_unet(visit, **GUIDED, **PATH),
     "training": lambda folder: training("float32", "muon"),
@@ -171,8 +173,12 @@ PROGRAMS = {
     "trajectories": of_unet(trajectories),
     "finished samples": lambda folder: finished(),
 }
-# float64 is meant in these: sums of moments, in which products of float32 numbers are exact, and orders of convergence
-MEANT = {"sums of statistics": lambda folder: sums(), "mixture, float64": lambda folder: mixtures(double=True)}
+# float64 is meant in these: sums of moments, in which products of float32 numbers are exact (TPUs take the compensated
+# ones above), and orders of convergence
+MEANT = {
+    "sums of statistics": lambda folder: of_sums("float64"),
+    "mixture, float64": lambda folder: mixtures(double=True),
+}
 
 
 def text_of(build, folder) -> str:
