@@ -13,8 +13,8 @@ import pytest
 from processes import child
 
 from experiments import explained
+from experiments.alignment import align
 from experiments.mesh import make_mesh, place, rounded
-from experiments.runner import align
 from gaussian import Mixture, delta, posterior_mean, teleport
 from solvers import SOLVERS, Table, advance, sample, step
 from solvers.engine import State
