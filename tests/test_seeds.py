@@ -92,8 +92,8 @@ def test_samples_that_are_not_finite_are_named():
         collect((draw, (), table, 5), 2, 1, [5, 6])
 
 
-def programs(monkeypatch, draw_with):
-    """How many programs with the network in them are compiled, and how often the network is traced."""
+def programs(monkeypatch):
+    """How many programs with the network in them `draw_all` compiles, and how often the network is traced."""
     config, traces, solves, advance = toy_gmm.get_config(), [], [], runner.advance
     network = build_model(config)
 
@@ -102,7 +102,7 @@ def programs(monkeypatch, draw_with):
         return network.make(params, label)
 
     monkeypatch.setattr(runner, "advance", lambda *arguments: solves.append(1) or advance(*arguments))
-    draw_with(config, partial(runner.make_draw(make, network.shape, 80.0), network.params))
+    draw_all(config, partial(runner.make_draw(make, network.shape, 80.0), network.params))
     return len(solves), len(traces)
 
 
@@ -126,9 +126,9 @@ def with_arrays(table):
 def test_one_program_for_many_solvers_and_evaluations(monkeypatch):
     """All deterministic solvers at all nfe, and those with noise; where tables are large, also by kind of coefficient.
     The network is traced once for all of them."""
-    assert programs(monkeypatch, draw_all) == (2, 1)
+    assert programs(monkeypatch) == (2, 1)
     monkeypatch.setattr(alignment, "FEW", 100)
-    assert programs(monkeypatch, draw_all) == (3, 1)
+    assert programs(monkeypatch) == (3, 1)
 
 
 def test_scalar_coefficients_as_arrays_give_the_same_samples():
