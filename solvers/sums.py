@@ -5,7 +5,7 @@
                   a b = p + e and s + p = r + t without error (Dekker 1971; Knuth, TAOCP 4.2.2), e and t go to low   (2)
 
 An error of (2) is below 2^-47 of the sum of magnitudes per point, of (1) 2^-53: both are far below the 2^-24 of the
-terms, which are the model's.
+terms, which are the model's. Beyond the range of float32, products above 3e38, (2) is not finite.
 """
 
 from functools import partial, reduce
