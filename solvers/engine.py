@@ -114,7 +114,7 @@ def _check_shapes(model, table, x):
             f"the model returned {got} for one sample of shape {x.shape}: it must return the sample's shape "
             "(no batch axis, no variance channels; wrap the network, and vmap `sample` for a batch)"
         )
-    for name in ("p", "q", "a", "c"):
-        shape = getattr(table, name).shape[1:]
+    shapes = {name: column.shape[1:] for name, column in table._asdict().items() if column is not None}
+    for name, shape in (shapes | {"b": table.b.shape[2:]}).items():
         if shape not in ((), x.shape):
             raise ValueError(f"the table is for samples of shape {shape} (column {name}), x has shape {x.shape}")

@@ -100,6 +100,12 @@ def test_shapes_are_checked_before_anything_runs():
     ems = EMS(np.linspace(-2, 2, 9), *np.zeros((3, 9, 4)), {})
     with pytest.raises(ValueError, match=r"samples of shape \(4,\)"):
         sample(lambda x, t: x, SOLVERS["dpm_v3"](EDM(), [2.0, 1.0], ems=ems), jnp.zeros(3))
+    wide = np.ones(4)  # of b alone, it would go with [3, 4] by broadcasting
+    for name in ("b", "c", "s"):
+        column = getattr(table, name) if name != "s" else np.zeros(1)
+        broken = table._replace(**{name: column[..., None] * wide})
+        with pytest.raises(ValueError, match=rf"samples of shape \(4,\) \(column {name}\), x has shape \(3, 4\)"):
+            sample(lambda x, t: x, broken, jnp.zeros((3, 4)), jax.random.key(0))
 
 
 def test_check_finds_broken_tables():
