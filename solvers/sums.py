@@ -5,7 +5,8 @@
                   a b = p + e and s + p = r + t without error (Dekker 1971; Knuth, TAOCP 4.2.2), e and t go to low   (2)
 
 An error of (2) is below 2^-47 of the sum of magnitudes per point, of (1) 2^-53: both are far below the 2^-24 of the
-terms, which are the model's. Beyond the range of float32, products above 3e38, (2) is not finite.
+terms, which are the model's. In (2) products must be in the range of
+float32: above 3e38 they are not finite, below 1e-30 digits are lost.
 """
 
 from functools import partial, reduce
@@ -81,11 +82,14 @@ def _two_sum(a, b):
 
 
 def _product(a, b=None):
-    """The rounded a b, and what was rounded off; a itself, and 0, without b."""
+    """a b as a number and the rest of it; a itself, and 0, without b."""
     if b is None:
         return a, jnp.zeros_like(a)
-    p, (a, a_low), (b, b_low) = a * b, _halves(a), _halves(b)
-    return p, ((a * b - p) + a * b_low + a_low * b) + a_low * b_low
+    (a, a_low), (b, b_low) = _halves(a), _halves(b)
+    # Every product that enters a sum is exact: a compiler that merges the two operations into one changes nothing.
+    p, first = _two_sum(a * b, a * b_low)
+    p, second = _two_sum(p, a_low * b)
+    return p, (first + second) + a_low * b_low
 
 
 def _halves(x):

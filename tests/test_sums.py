@@ -50,6 +50,17 @@ def test_exact(rule, shape):
     assert np.all(np.abs(got - expected) <= 30 * UNITS[rule] * size)
 
 
+@pytest.mark.parametrize("factors", [((0, 1),), FACTORS[:6], FACTORS[:8]], ids=len)
+@pytest.mark.parametrize("size", [7, 256, 3072])
+def test_exact_whatever_is_compiled_together(factors, size):
+    """Other lists of products are other programs, in which other operations are merged."""
+    add, total = summation(factors, "compensated")
+    values, weight = points((size,))
+    (expected, magnitude), rows = exact(values, weight), [FACTORS.index(of) for of in factors]
+    error = np.abs(total(add(None, values, weight)).sum(axis=0) - expected[rows])
+    assert np.all(error <= 10 * UNITS["compensated"] * magnitude[rows])
+
+
 def test_plain_float32_would_not_do():
     """The test above is not passed by float32 sums."""
     values, weight = points((32, 32, 3))
