@@ -5,8 +5,8 @@
                   a b = p + e and s + p = r + t without error (Dekker 1971; Knuth, TAOCP 4.2.2), e and t go to low   (2)
 
 An error of (2) is below 2^-47 of the sum of magnitudes per point, of (1) 2^-53: both are far below the 2^-24 of the
-terms, which are the model's. In (2) products must be in the range of
-float32: above 3e38 they are not finite, below 1e-30 digits are lost.
+terms, which are the model's. Products of (2) must be in the range of float32: above 3e38 they are not finite, below
+1e-30 digits are lost.
 """
 
 from functools import partial, reduce
@@ -93,7 +93,7 @@ def _product(a, b=None):
 
 
 def _halves(x):
-    """12 bits of x, and the other 12: by a mask, since a compiler may merge the multiplications of other ways."""
+    """The first 12 bits of x, and the rest. By a mask: a compiler may change a splitting by multiplication."""
     bits = jax.lax.bitcast_convert_type(x, jnp.uint32) & np.uint32(0xFFFFF000)
     high = jax.lax.bitcast_convert_type(bits, jnp.float32)
     return high, x - high
