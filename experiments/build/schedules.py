@@ -1,45 +1,15 @@
-"""From a config to values: schedule, solvers; tables in build_table.py, networks in build_model.py. Below, nothing
-sees a ConfigDict.
+"""From a config to schedule, range of sampling and solvers; tables are in tables.py, networks in network.py."""
 
-What the user asked for and cannot be built is a `ConfigError`, one sentence with the remedy.
-"""
-
-from collections.abc import Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 import solvers.schedule as schedules
 from experiments.data.fetch import fetch
+from experiments.support.errors import ConfigError, check_known, choose, config_errors
 from solvers import SOLVERS
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-class ConfigError(ValueError):
-    """The config asks for something that cannot be built."""
-
-
-@contextmanager
-def config_errors():
-    """Errors of the parts below, which name value, bound and remedy, are the user's errors here."""
-    try:
-        yield
-    except ConfigError:
-        raise
-    except (TypeError, ValueError, OSError) as error:
-        raise ConfigError(str(error)) from error
-
-
-def check_known(registry, name, what: str):
-    if name not in registry:
-        raise ConfigError(f"unknown {what} {name!r}: known are {', '.join(registry) or 'none'}")
-
-
-def choose(registry: Mapping, name, what: str):
-    check_known(registry, name, what)
-    return registry[name]
 
 
 def is_guided(config) -> bool:

@@ -31,49 +31,6 @@ SHA256 = {
 CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 
 
-def to_float(images):
-    """uint8 [0, 255] -> float32 [-1, 1]; numpy in, numpy out, jax in, jax out."""
-    return images.astype(np.float32) / np.float32(127.5) - 1
-
-
-def to_uint8(images):
-    """float [-1, 1] -> uint8, clipped; `to_uint8(to_float(x)) == x`; numpy in, numpy out, jax in, jax out."""
-    return (images * 127.5 + 128).clip(0, 255).astype(np.uint8)
-
-
-def parse_idx(content: bytes, name: str) -> np.ndarray:
-    """The uint8 array of an idx file: two zero bytes, type 8, the number of dimensions, each as big-endian int32."""
-    remedy = "delete it and take the data set's own file, or leave data.path empty to download it"
-    if len(content) < 4 or content[:3] != b"\0\0\x08" or not 1 <= content[3] <= 4:
-        raise ValueError(
-            f"{name} is no idx file of bytes: it starts with {content[:4]!r}, expected 00 00 08 and the "
-            f"number of dimensions: {remedy}"
-        )
-    start = 4 + 4 * content[3]
-    if len(content) < start:
-        raise ValueError(f"{name} is truncated: {len(content)} bytes, its header alone has {start}: {remedy}")
-    shape = tuple(int(n) for n in np.frombuffer(content, ">i4", content[3], offset=4))
-    size = start + int(np.prod(shape, dtype=np.int64))
-    if len(content) != size:
-        kind = "truncated" if len(content) < size else "too long"
-        raise ValueError(f"{name} is {kind}: {len(content)} bytes, expected {size} for an array of {shape}: {remedy}")
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
-
-
-def read_idx(path) -> np.ndarray:
-    """Read an idx file, compressed (.gz) or not. ValueError names the file and what was expected."""
-    content = Path(path).read_bytes()
-    if content[:2] == b"\x1f\x8b":
-        try:
-            content = gzip.decompress(content)
-        except (EOFError, OSError, zlib.error) as error:
-            raise ValueError(
-                f"{path} is a truncated or corrupted gzip file ({error}): delete it and take the data "
-                "set's own file, or leave data.path empty to download it"
-            ) from error
-    return parse_idx(content, str(path))
-
-
 def locate(folder, name: str) -> Path | None:
     """The file of this name in the folder, plain or .gz."""
     return next((p for p in (Path(folder) / name, Path(folder) / f"{name}.gz") if p.is_file()), None)
@@ -138,26 +95,3 @@ def load(name: str = "fashion_mnist", path="", url: str = URL) -> tuple[np.ndarr
                 f"{labels.max()}, expected as many, up to {len(CLASSES) - 1}: take all files from one set"
             )
     return tuple(arrays)
-
-
-def checksum(*arrays: np.ndarray) -> str:
-    """SHA-256 of the arrays' bytes and shapes: says on which data something was trained."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(str((array.shape, array.dtype)).encode())
-        digest.update(np.ascontiguousarray(array))
-    return digest.hexdigest()
-
-
-def batch_indices(count: int, batch: int, steps: range, seed: int) -> np.ndarray:
-    """Indices [steps, batch] into `count` examples: epoch after epoch, each its own permutation.
-
-    A pure function of (seed, step): a resumed run sees the batches that an uninterrupted one would have seen.
-    """
-    position = np.arange(steps.start * batch, steps.stop * batch, dtype=np.int64)
-    epochs, offsets = np.divmod(position, count)
-    indices = np.empty_like(position)
-    for epoch in np.unique(epochs):
-        chosen = epochs == epoch
-        indices[chosen] = np.random.default_rng([seed, int(epoch)]).permutation(count)[offsets[chosen]]
-    return indices.reshape(len(steps), batch)

@@ -28,33 +28,6 @@ class OutOfMemory(ValueError):
     """A batch does not fit into the memory of the devices."""
 
 
-def noise(seed, index, shape):
-    """The initial noise of sample `index`, N(0, 1) of `shape`, float32."""
-    key = jax.random.fold_in(_key(seed, index), 0)
-    # The numbers of a shape are those of its length. As one axis, CPUs compile them two to four times faster.
-    return jax.random.normal(key, math.prod(shape), jnp.float32).reshape(shape)
-
-
-@partial(jax.jit, static_argnames="shape")
-def _noises(seed, indices, shape):
-    return jax.vmap(lambda index: noise(seed, index, shape))(indices)
-
-
-def initial_noise(seed: int, indices, shape) -> np.ndarray:
-    """The same for several samples, [n, *shape]."""
-    return np.asarray(_noises(seed, np.asarray(indices, np.int32), tuple(shape)))
-
-
-@partial(jax.jit, static_argnames="classes")
-def random_labels(seed, indices, classes: int):
-    """A class of each sample, uniform and independent, int32 [n]."""
-    return jax.vmap(lambda index: jax.random.randint(jax.random.fold_in(_key(seed, index), 1), (), 0, classes))(indices)
-
-
-def _key(seed, index):
-    return jax.random.fold_in(jax.random.key(seed), index)
-
-
 def make_draw(make: Callable, shape, scale: float, in_basis=False) -> Callable:
     """`draw(params, jump, table, rows, seed, indices [B], labels [B]) -> samples [B, *shape]`, three jitted programs.
 

@@ -2,13 +2,12 @@
 
 import csv
 import json
-import os
 import re
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from experiments.data.files import replacing, write_json
 from experiments.metrics.passport import ORIGIN, apart, name
 from models.checkpoint import write_npz
 
@@ -27,24 +26,6 @@ ABOUT = ("passport", "table", "ems")  # of a score, as hashes
 COLUMNS = ("solver", "nfe", "teleport", *ERRORS, *DISTANCES, "images", "seconds", *ABOUT)
 PRINTED = ("solver", "nfe", "teleport", "rmse", "rmse_median", *DISTANCES, "images", "seconds", "published")
 SMALLER_IS_BETTER = ("rmse", "rmse_median", *DISTANCES)
-
-
-@contextmanager
-def replacing(path):
-    """Gives a temporary path beside `path`, with its suffix, and renames it to `path` if the block succeeds."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path, value):
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2) + "\n")
 
 
 def write_config(path, config):
