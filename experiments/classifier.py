@@ -20,7 +20,7 @@ from experiments import data, metrics, report
 from experiments.features import Space, features
 from experiments.moments import moments
 from models import classifier as classifiers
-from models.checkpoint import write_npz
+from solvers.npz import write as write_npz
 
 SHIFT = 1  # pixels of augmentation in each direction
 BATCH, LEARNING_RATE, WEIGHT_DECAY = 128, 1.5e-3, 0.01

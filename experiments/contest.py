@@ -22,7 +22,7 @@ from experiments.data import to_uint8
 from experiments.drawing import hash_of_table, passport_of
 from experiments.ems import identity
 from solvers import Table
-from solvers.ems_file import fingerprint
+from solvers.fingerprint import fingerprint
 
 MEASURES = {"rmse": "RMSE", "rmse_median": "median RMSE", "frechet": "Fréchet distance", "fid": "FID"}
 

@@ -27,7 +27,7 @@ from experiments.passport import ORIGIN, passport
 from experiments.processes import patiently, stop_if_told, together
 from experiments.sampler import build_mesh, make_generator
 from solvers import Table
-from solvers.ems_file import fingerprint
+from solvers.fingerprint import fingerprint
 
 
 class Case(NamedTuple):

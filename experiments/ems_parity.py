@@ -28,7 +28,7 @@ from experiments.build import ConfigError, build_nfes, config_errors
 from experiments.ems_parity_solvers import SETTINGS, compare_published, compare_solvers, load_stored, solve
 from experiments.mesh import make_mesh, place
 from solvers import ems
-from solvers.moments import Moments, Plan, gatherer
+from solvers.ems.moments import Moments, Plan, gatherer
 
 # Of l to round-off. Of s and b the covariances in float64 lose digits where Var f is small (seen: 3e-8 and 4e-9).
 TOLERANCES = {"l": 1e-8, "s": 1e-6, "b": 1e-6}

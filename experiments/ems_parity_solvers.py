@@ -14,7 +14,7 @@ from experiments import convergence, exact, official, parity
 from experiments.alignment import align
 from experiments.benchmark import errors
 from solvers import SOLVERS
-from solvers.ems_data import EMS
+from solvers.ems import EMS
 from solvers.grid import GRIDS
 
 PEERS = {

@@ -17,7 +17,7 @@ from experiments.mesh import make_mesh
 from experiments.sampler import make_sampler
 from experiments.threads import one_thread
 from solvers import npz
-from solvers.ems_file import fingerprint
+from solvers.fingerprint import fingerprint
 
 RULES = ("auto", "noised", "samples", "trajectory")
 SAMPLE_NFE = 30  # of the rule `samples`

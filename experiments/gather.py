@@ -13,7 +13,7 @@ from experiments.features import Space
 from experiments.images import Images
 from experiments.mesh import make_mesh, place, stream
 from experiments.processes import patiently, stop_if_told
-from solvers.ems_file import fingerprint
+from solvers.fingerprint import fingerprint
 
 
 class Rows:

@@ -27,7 +27,7 @@ from experiments.build import ConfigError, build_schedule, config_errors, find
 from experiments.build_model import build_model
 from experiments.learning_summary import DELTA, GAUSSIAN, Course
 from experiments.threads import one_thread
-from models.checkpoint import write_npz
+from solvers.npz import write as write_npz
 
 COLUMNS = ("step", "images_seen", "split", "sigma", "name", *(k + end for k in explained.KINDS for end in ("", "_se")))
 

@@ -23,7 +23,7 @@ from experiments.build_table import build_table, resolve
 from experiments.build_teleport import build_jumps
 from experiments.ems import find_ems, make_lam, make_plan
 from experiments.mesh import make_mesh, place
-from solvers.moments import gatherer
+from solvers.ems.moments import gatherer
 
 
 def run(config, workdir) -> list[dict]:

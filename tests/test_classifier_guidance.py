@@ -15,7 +15,7 @@ from experiments.build_model import build_model
 from experiments.ems import identity
 from models.convert import weights
 from solvers import SOLVERS
-from solvers.ems_file import fingerprint
+from solvers.fingerprint import fingerprint
 from solvers.schedule import EDM
 from tests import seeded
 from tests.test_networks import GUIDED

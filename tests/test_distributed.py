@@ -15,7 +15,7 @@ import main
 from configs import toy_gmm
 from experiments import ems, processes
 from solvers import npz
-from solvers.ems_file import load_ems
+from solvers.ems import load_ems
 
 LEFT = {".lock", "config.json", "ems.npz", "ems.png", "units", "sums.npz"}
 

@@ -9,7 +9,7 @@ from configs import toy_gmm
 from experiments import ems_ablation
 from experiments.build_model import build_model
 from experiments.build_table import build_table
-from solvers.ems_data import EMS
+from solvers.ems import EMS
 
 
 def small():

@@ -13,7 +13,7 @@ from processes import ROOT, child
 from experiments import ems_units
 from experiments.mesh import make_mesh, place
 from solvers import npz
-from solvers.moments import Plan
+from solvers.ems.moments import Plan
 from solvers.schedule import EDM
 
 DIMENSION, HIDDEN = 3, 5

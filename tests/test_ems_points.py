@@ -9,7 +9,7 @@ from experiments import data, ems, runner
 from experiments.build import ConfigError
 from experiments.build_model import build_model
 from experiments.ems_points import closed_form, load_points, rule_of
-from solvers.ems_data import EMS
+from solvers.ems import EMS
 from solvers.schedule import EDM
 
 

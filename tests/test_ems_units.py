@@ -17,7 +17,7 @@ from configs import toy_gmm
 from experiments import ems, ems_units
 from experiments.build_model import build_model
 from solvers import npz
-from solvers.ems_file import load_ems
+from solvers.ems import load_ems
 from tests.damages import cut, empty, flip
 
 POINTS, SHARD, LEVELS, BLOCK = 40, 16, 13, 5  # 3 shards (the last of 8) times 3 blocks (the last of 3)

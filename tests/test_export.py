@@ -25,8 +25,7 @@ from experiments.ems import make_plan
 from experiments.features import Space
 from models.classifier import Classifier
 from models.inception import Inception
-from solvers import moments, sums
-from solvers.ems_file import EMS
+from solvers.ems import EMS, moments, sums
 from tests.test_precision import NETWORKS, SHAPE, seeded_params
 from tests.test_releases import small_config
 

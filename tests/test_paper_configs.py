@@ -21,7 +21,7 @@ from experiments.build_table import build_table, resolve
 from experiments.published import published_note, published_of
 from models.convert import releases, weights
 from solvers import SOLVERS
-from solvers.ems_data import EMS
+from solvers.ems import EMS
 
 NAMES = {  # and their variants
     "cifar10": ("cond", "ve", "cond-ve", "jcm", "smoke"),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from experiments import official, parity
-from solvers.ems_file import EMS
+from solvers.ems import EMS
 
 with np.load(Path(__file__).parent / "data/official.npz", allow_pickle=False) as file:
     DATA = dict(file)

@@ -9,7 +9,7 @@ from matplotlib import image
 
 from experiments import plots, plots_of_errors, report
 from experiments.blocks import read_images
-from solvers.ems_data import EMS
+from solvers.ems import EMS
 
 ROWS = [
     {

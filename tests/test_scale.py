@@ -20,7 +20,7 @@ from experiments.build_table import build_table
 from experiments.data import to_uint8
 from experiments.mesh import make_mesh
 from gaussian import Mixture, gaussian_ems
-from solvers.ems_file import save_ems
+from solvers.ems import save_ems
 from tests.seeded import weights
 
 COUNT, SCALE = 64, 80.0

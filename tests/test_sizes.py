@@ -17,9 +17,9 @@ from experiments.alignment import align
 from experiments.mesh import make_mesh, place, rounded
 from gaussian import Mixture, delta, posterior_mean, teleport
 from solvers import SOLVERS, Table, advance, sample, step
+from solvers.ems.moments import FACTORS, Plan, gatherer
 from solvers.engine import State
 from solvers.grid import GRIDS
-from solvers.moments import FACTORS, Plan, gatherer
 from solvers.schedule import EDM
 
 SIZES = ((4, (64, 64, 4)), (8, (64, 64, 3)), (16, (32, 32, 3)), (5, (12288,)))
