@@ -15,9 +15,9 @@ from experiments.build.schedules import (
     sampling_range,
 )
 from solvers import SOLVERS, Table, denoise_to_zero
+from solvers.builders.singlestep import fast_orders, fixed_orders, outer_grid
 from solvers.grid import GRIDS, snap_to
 from solvers.recipes import AUTO, pick
-from solvers.singlestep import fast_orders, fixed_orders, outer_grid
 
 ORDERS = {"fast": fast_orders, "fixed": fixed_orders}  # of the steps of a singlestep solver, from nfe and its order
 

@@ -16,7 +16,7 @@ from experiments.compare.benchmark import errors
 from experiments.sampling import exact
 from experiments.sampling.alignment import align
 from solvers import SOLVERS
-from solvers.ems_data import EMS
+from solvers.ems import EMS
 from solvers.grid import GRIDS
 
 PEERS = {

@@ -30,7 +30,7 @@ from experiments.checks.contenders import SETTINGS, compare_published, compare_s
 from experiments.support import tables as report
 from experiments.support.mesh import make_mesh, place
 from solvers import ems
-from solvers.moments import Moments, Plan, gatherer
+from solvers.ems.moments import Moments, Plan, gatherer
 
 # Of l to round-off. Of s and b the covariances in float64 lose digits where Var f is small (seen: 3e-8 and 4e-9).
 TOLERANCES = {"l": 1e-8, "s": 1e-6, "b": 1e-6}

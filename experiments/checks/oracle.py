@@ -15,11 +15,11 @@ import numpy as np
 from experiments.build.schedules import ConfigError
 from gaussian import Mixture, from_covariances
 from solvers import SOLVERS, Table, denoise_to_zero
-from solvers.adams import DEIS_TIME
-from solvers.ems_file import EMS
+from solvers.builders.adams import DEIS_TIME
+from solvers.builders.singlestep import fast_orders, fixed_orders, outer_grid
+from solvers.ems import EMS
 from solvers.grid import GRIDS, snap_to
 from solvers.schedule import EDM, VP, VPDiscrete
-from solvers.singlestep import fast_orders, fixed_orders, outer_grid
 
 SHAPE = (3, 8, 8)
 SCHEDULES = {

@@ -22,7 +22,7 @@ from experiments.images.case import hash_of_table, passport_of
 from experiments.sampling.alignment import align
 from experiments.support import tables as report
 from solvers import Table
-from solvers.ems_file import fingerprint
+from solvers.fingerprint import fingerprint
 
 MEASURES = {"rmse": "RMSE", "rmse_median": "median RMSE", "frechet": "Fréchet distance", "fid": "FID"}
 

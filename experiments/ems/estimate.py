@@ -29,9 +29,9 @@ from experiments.support import plots
 from experiments.support import tables as report
 from experiments.support.mesh import make_mesh, place
 from experiments.support.processes import together
-from solvers.ems import Recipe, points_wanted, statistics
-from solvers.ems_file import EMS, check_ems, fingerprint, load_ems, save_ems
-from solvers.moments import Plan
+from solvers.ems import EMS, Recipe, check_ems, load_ems, points_wanted, save_ems, statistics
+from solvers.ems.moments import Plan
+from solvers.fingerprint import fingerprint
 
 VERSION = 1  # of what solvers/moments.py sums: units of another one are not used
 

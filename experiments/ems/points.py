@@ -18,7 +18,7 @@ from experiments.sampling.sampler import make_sampler
 from experiments.sampling.store import read_images
 from experiments.support.mesh import make_mesh
 from solvers import npz
-from solvers.ems_file import fingerprint
+from solvers.fingerprint import fingerprint
 
 RULES = ("auto", "noised", "samples", "trajectory")
 SAMPLE_NFE = 30  # of the rule `samples`

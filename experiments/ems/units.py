@@ -19,9 +19,9 @@ from tqdm import tqdm
 
 from experiments.support.processes import stop_if_told, together
 from solvers import npz
-from solvers.ems_data import fingerprint
+from solvers.ems.moments import NAMES, Moments, Plan, gatherer
 from solvers.engine import State
-from solvers.moments import NAMES, Moments, Plan, gatherer
+from solvers.fingerprint import fingerprint
 
 
 def gather_all(plan: Plan, data, labels, folder: Path, shard: int, block: int) -> Moments:

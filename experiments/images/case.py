@@ -27,7 +27,7 @@ from experiments.sampling.store import Block, sums_of
 from experiments.support.mesh import place
 from experiments.support.processes import patiently, stop_if_told, together
 from solvers import Table
-from solvers.ems_file import fingerprint
+from solvers.fingerprint import fingerprint
 
 
 class Case(NamedTuple):

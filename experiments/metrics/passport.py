@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from solvers.ems_file import fingerprint
+from solvers.fingerprint import fingerprint
 
 MEASURE = ("features", "input", "uint8", "images", "indices", "labels", "reference")
 ORIGIN = ("table", "ems")

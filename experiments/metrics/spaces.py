@@ -9,7 +9,7 @@ import numpy as np
 from experiments.data import fashion_mnist as data
 from experiments.support.mesh import make_mesh, place, stream
 from models import inception
-from solvers.ems_file import fingerprint
+from solvers.fingerprint import fingerprint
 
 SPACES = ("classifier", "inception", "spatial", "pixels")
 METRICS = {"inception": "fid", "spatial": "sfid"}

@@ -22,7 +22,7 @@ from experiments.metrics.moments import moments
 from experiments.metrics.spaces import Space, features
 from experiments.support import tables as report
 from models import classifier as classifiers
-from models.checkpoint import write_npz
+from solvers.npz import write as write_npz
 
 SHIFT = 1  # pixels of augmentation in each direction
 BATCH, LEARNING_RATE, WEIGHT_DECAY = 128, 1.5e-3, 0.01

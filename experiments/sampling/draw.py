@@ -4,7 +4,6 @@ Everything that sample i draws comes from key_i = fold_in(key(seed), i): its ini
 label, where labels are random, from fold_in(key_i, 1), the noise of stochastic solvers from fold_in(key_i, 2).
 """
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from functools import partial

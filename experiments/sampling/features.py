@@ -13,7 +13,7 @@ from experiments.metrics.spaces import Space
 from experiments.sampling.store import Block, Blocks, sums_of
 from experiments.support.mesh import make_mesh, place, stream
 from experiments.support.processes import patiently, stop_if_told
-from solvers.ems_file import fingerprint
+from solvers.fingerprint import fingerprint
 
 
 class Rows:

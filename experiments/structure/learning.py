@@ -31,7 +31,7 @@ from experiments.structure import curves as plots_of_learning
 from experiments.structure import explained
 from experiments.structure.course import DELTA, GAUSSIAN, Course
 from experiments.support import tables as report
-from models.checkpoint import write_npz
+from solvers.npz import write as write_npz
 
 COLUMNS = ("step", "images_seen", "split", "sigma", "name", *(k + end for k in explained.KINDS for end in ("", "_se")))
 

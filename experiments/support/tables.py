@@ -3,13 +3,12 @@
 import csv
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 
 from experiments.data.files import replacing, write_json
 from experiments.metrics.passport import ORIGIN, apart, name
-from models.checkpoint import write_npz
+from solvers.npz import write as write_npz
 
 DISTANCES = ("fid", "frechet", "sfid")
 MORE = ("inception_score", "kid", "precision", "recall", "sliced_wasserstein", "rmse_to_solution")

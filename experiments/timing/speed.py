@@ -24,7 +24,7 @@ from experiments.ems.estimate import find_ems, make_lam, make_plan
 from experiments.sampling import draw as runner
 from experiments.support import tables as report
 from experiments.support.mesh import make_mesh, place
-from solvers.moments import gatherer
+from solvers.ems.moments import gatherer
 
 
 def run(config, workdir) -> list[dict]:

@@ -15,7 +15,7 @@ from experiments.ems.estimate import identity
 from experiments.sampling import draw as runner
 from models.convert import weights
 from solvers import SOLVERS
-from solvers.ems_file import fingerprint
+from solvers.fingerprint import fingerprint
 from solvers.schedule import EDM
 from tests.helpers import seeded
 from tests.models.test_networks import GUIDED

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import models
-from models import checkpoint, classifier, layers, precondition, unet
+from models import classifier, layers, precondition, unet
+from solvers import npz
 from solvers.schedule import VP
 
 TINY = {"name": "unet", "channels": 8, "multipliers": [1, 2], "blocks": 1, "classes": 3}
@@ -225,7 +226,7 @@ def test_a_failed_write_leaves_the_old_file(params, tmp_path, monkeypatch):
         file.write(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setattr(checkpoint.np, "savez", broken)
+    monkeypatch.setattr(npz.np, "savez", broken)
     with pytest.raises(OSError, match="disk full"):
         models.save_params(path, params, {"network": TINY})
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["params.npz"]

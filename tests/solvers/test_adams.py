@@ -6,7 +6,7 @@ import pytest
 from scipy.integrate import quad
 
 from solvers import SOLVERS, sample
-from solvers.adams import ADAMS_BASHFORTH, DEIS_TIME, _quadrature
+from solvers.builders.adams import ADAMS_BASHFORTH, DEIS_TIME, _quadrature
 from solvers.grid import GRIDS
 from solvers.schedule import EDM, VP, VPCosine
 from tests.helpers.mixture import SHAPE, eps_model, grid_of, model, start

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from solvers.ems import COORDINATES, PLAIN, Recipe, estimate, statistics
-from solvers.moments import NAMES, Moments
+from solvers.ems import PLAIN, Recipe, estimate, statistics
+from solvers.ems.estimation import COORDINATES
+from solvers.ems.moments import NAMES, Moments
 from solvers.prediction import PREDICTIONS
 from solvers.schedule import EDM, VP, Flow, VPCosine
 

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from solvers.ems_file import EMS, check_ems, fingerprint, interpolate, load_ems, save_ems
+from solvers.ems import EMS, check_ems, interpolate, load_ems, save_ems
+from solvers.fingerprint import fingerprint
 from solvers.schedule import EDM, VP
 from tests.helpers.places import ROOT
 
@@ -190,7 +191,7 @@ def run_script(script, folder):
 FULL_DISK = """
 import resource, sys
 import numpy as np
-from solvers.ems_file import EMS, load_ems, save_ems
+from solvers.ems import EMS, load_ems, save_ems
 from solvers.schedule import EDM
 
 folder = sys.argv[1]
@@ -219,7 +220,7 @@ def test_a_full_disk_leaves_what_was_there_and_says_so(tmp_path):
 KILLED = """
 import itertools, os, random, signal, sys, time
 import numpy as np
-from solvers.ems_file import EMS, save_ems
+from solvers.ems import EMS, save_ems
 from solvers.schedule import EDM
 
 folder, times = sys.argv[1], random.Random(0)

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from solvers.ems_file import EMS, check_ems, load_ems, save_ems
-from solvers.ems_published import load_published, save_published
+from solvers.ems import EMS, check_ems, load_ems, load_published, save_ems, save_published
 from solvers.schedule import EDM, VP, Flow, VPDiscrete
 
 LAM = np.linspace(-2, 3, 41)

@@ -30,8 +30,7 @@ from experiments.sampling import draw as runner
 from experiments.structure import explained
 from models.classifier import Classifier
 from models.inception import Inception
-from solvers import moments, sums
-from solvers.ems_file import EMS
+from solvers.ems import EMS, moments, sums
 from tests.models.test_precision import NETWORKS, SHAPE, seeded_params
 from tests.models.test_releases import small_config
 

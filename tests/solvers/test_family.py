@@ -12,7 +12,7 @@ from experiments.build.schedules import ConfigError
 from experiments.build.tables import build_table
 from gaussian import spectrum
 from solvers import SOLVERS, denoise_to_zero, pad
-from solvers.ems_file import EMS
+from solvers.ems import EMS
 from solvers.grid import GRIDS
 from solvers.schedule import EDM, VP, Flow, VPCosine, VPDiscrete, zero_terminal_snr
 

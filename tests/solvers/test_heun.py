@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from solvers import sample
+from solvers.builders.singlestep import edm_heun, heun
 from solvers.grid import GRIDS
 from solvers.schedule import EDM, VP, Flow, VPCosine
-from solvers.singlestep import edm_heun, heun
 from tests.helpers import reference
 from tests.helpers.mixture import SHAPE, eps_model, grid_of, model, start
 from tests.solvers.test_singlestep import SD, agree, local_order

@@ -7,8 +7,8 @@ import pytest
 from scipy.integrate import quad
 from scipy.interpolate import make_interp_spline
 
-from solvers import SOLVERS, integrals
-from solvers.ems_file import EMS
+from solvers import SOLVERS
+from solvers.ems import EMS, integrals
 from solvers.grid import GRIDS
 from solvers.schedule import EDM, VP, Flow
 

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from solvers import ems, moments
-from solvers.moments import FACTORS, NAMES, Moments, Plan, gatherer, merge
+from solvers import ems
+from solvers.ems import estimation, moments
+from solvers.ems.moments import FACTORS, NAMES, Moments, Plan, gatherer, merge
+from solvers.ems.sums import summation
 from solvers.schedule import EDM, VP, Flow, VPDiscrete
-from solvers.sums import summation
 
 LAM = np.linspace(-4.3, 6.2, 22)
 KEY = jax.random.key(3)
@@ -51,7 +52,7 @@ def test_one_pass_in_float32_keeps_what_two_passes_in_float64_would(monkeypatch,
     names = ("u", "y", "dy", "q")
     v = {name: np.stack([values[i][0] for values in seen], axis=1).astype(np.float64) for i, name in enumerate(names)}
     assert all(values[0].dtype == np.float32 for values in seen)
-    raw = ems.raw(found, LAM)
+    raw = estimation.raw(found, LAM)
     l = 1 - v["q"].mean(axis=0)
     dl = np.gradient(l, LAM, axis=0, edge_order=2)
     f = (1 - l) * v["u"] - v["y"]
@@ -74,9 +75,9 @@ def test_float32_gaussians_have_no_s():
     variance = np.array([0.1, 0.5, 1.0, 2.0], np.float32)
     net = lambda _, x, t: variance / (variance + t * t) * x  # noqa: E731
     found, _ = gatherer(plan(model=net))(data(64), np.arange(64))
-    spread = np.sqrt(np.maximum(ems.raw(found, LAM).variance, 0))
+    spread = np.sqrt(np.maximum(estimation.raw(found, LAM).variance, 0))
     s = ems.statistics(found, LAM).s
-    assert np.abs(s).max() <= ems.DEFAULT.cap
+    assert np.abs(s).max() <= estimation.DEFAULT.cap
     assert np.abs(s * spread).max() < 1e-6  # what enters a step: s (f - E f)
 
 

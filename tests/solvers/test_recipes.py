@@ -7,10 +7,10 @@ import pytest
 from configs import toy_gmm
 from experiments.build import schedules as build
 from experiments.build.tables import build_table
-from solvers import SOLVERS, ems, recipes
-from solvers.ems import DEFAULT, EMS, PLAIN, estimate, points_wanted, statistics
+from solvers import SOLVERS, recipes
+from solvers.ems import DEFAULT, EMS, PLAIN, estimate, estimation, points_wanted, statistics
+from solvers.ems.moments import Plan, gatherer
 from solvers.grid import GRIDS
-from solvers.moments import Plan, gatherer
 from solvers.schedule import EDM, VP
 
 LAM = np.linspace(-3, 4, 29)
@@ -30,7 +30,7 @@ def found():
 
 
 def test_plain_is_the_definition_and_each_ingredient_does_what_it_says(found):
-    raw, plain = ems.raw(found, LAM), statistics(found, LAM, recipe=PLAIN)
+    raw, plain = estimation.raw(found, LAM), statistics(found, LAM, recipe=PLAIN)
     np.testing.assert_allclose(plain.s, raw.covariance / raw.variance, rtol=1e-12)
     np.testing.assert_allclose(plain.b, raw.mean_df - plain.s * raw.mean_f, rtol=1e-12, atol=1e-14)
     assert np.abs(plain.s).max() > 0.5
@@ -48,7 +48,7 @@ def test_plain_is_the_definition_and_each_ingredient_does_what_it_says(found):
 
 
 def test_smoothing_of_the_derivative_of_l(found):
-    one, many = ems.raw(found, LAM), ems.raw(found, LAM, window=11)
+    one, many = estimation.raw(found, LAM), estimation.raw(found, LAM, window=11)
     for node in (0, 3, 14, 28):
         near = slice(max(node - 5, 0), node + 6)
         np.testing.assert_allclose(many.dl[node], one.dl[near].mean(axis=0), rtol=1e-12, atol=1e-14)

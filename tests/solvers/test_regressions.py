@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from solvers import SOLVERS, sample
-from solvers.ems_file import EMS
-from solvers.exponential import Nodes, interval, weights
+from solvers.builders.exponential import Nodes, interval, weights
+from solvers.builders.multistep import _vary_coeff
+from solvers.builders.singlestep import fast_orders, outer_grid
+from solvers.ems import EMS
 from solvers.grid import GRIDS
-from solvers.multistep import _vary_coeff
 from solvers.schedule import EDM, VP, Flow, VPCosine, VPDiscrete
-from solvers.singlestep import fast_orders, outer_grid
 from tests.helpers.mixture import SHAPE, grid_of, model, start
 
 SD = VPDiscrete(np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2))

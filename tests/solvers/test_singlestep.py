@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from solvers import sample
-from solvers.grid import GRIDS
-from solvers.schedule import EDM, VP, Flow, VPCosine, VPDiscrete
-from solvers.singlestep import (
+from solvers.builders.singlestep import (
     dpm_solver_singlestep,
     dpmpp_singlestep,
     fast_orders,
     fixed_orders,
     outer_grid,
 )
+from solvers.grid import GRIDS
+from solvers.schedule import EDM, VP, Flow, VPCosine, VPDiscrete
 from tests.helpers import reference
 from tests.helpers.mixture import eps_model, grid_of, model, start
 from tests.solvers.test_solvers import solve

@@ -16,9 +16,9 @@ from experiments.structure import explained
 from experiments.support.mesh import make_mesh, place, rounded
 from gaussian import Mixture, delta, posterior_mean, teleport
 from solvers import SOLVERS, Table, advance, sample, step
+from solvers.ems.moments import FACTORS, Plan, gatherer
 from solvers.engine import State
 from solvers.grid import GRIDS
-from solvers.moments import FACTORS, Plan, gatherer
 from solvers.schedule import EDM
 from tests.helpers.processes import child
 

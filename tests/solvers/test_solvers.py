@@ -10,7 +10,7 @@ import pytest
 from scipy.integrate import cumulative_trapezoid, quad, solve_ivp
 
 from solvers import SOLVERS, pad, sample
-from solvers.ems_file import EMS
+from solvers.ems import EMS
 from solvers.grid import GRIDS
 from solvers.schedule import EDM, VP, Flow, VPDiscrete
 from tests.helpers.mixture import SHAPE, grid_of, model, start

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from solvers import SOLVERS, sample
+from solvers.builders.singlestep import edm_heun
+from solvers.builders.stochastic import ddpm, edm_stochastic, sde_dpmpp_2m
 from solvers.grid import GRIDS
 from solvers.schedule import EDM, VP, Flow, VPCosine, VPDiscrete
-from solvers.singlestep import edm_heun
-from solvers.stochastic import ddpm, edm_stochastic, sde_dpmpp_2m
 from tests.helpers.mixture import SHAPE, eps_model, grid_of, model, start
 
 SD = VPDiscrete(np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2))

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from solvers.moments import FACTORS, NAMES
-from solvers.sums import summation
+from solvers.ems.moments import FACTORS, NAMES
+from solvers.ems.sums import summation
 
 UNITS = {"float64": 2.0**-52, "compensated": 2.0**-47}
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from solvers import SOLVERS, Table, advance, check, concat, fuse, pad, sample
-from solvers.ems_file import EMS
+from solvers.ems import EMS
 from solvers.grid import GRIDS
 from solvers.schedule import EDM, VP
 from tests.helpers.mixture import SHAPE, grid_of, model, start

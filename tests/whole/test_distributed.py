@@ -14,7 +14,7 @@ from configs import toy_gmm
 from experiments.ems import estimate as ems
 from experiments.support import processes
 from solvers import npz
-from solvers.ems_file import load_ems
+from solvers.ems import load_ems
 from tests.helpers.places import ROOT
 from tests.helpers.processes import CACHE, start
 from tests.whole.test_main import command

@@ -13,17 +13,7 @@ ALLOWED = {
     "configs": {"configs", "ml_collections"},
     "solvers": {"solvers", "numpy", "scipy", "jax"},
     "gaussian": {"gaussian", "solvers", "numpy", "jax", "scipy", "sklearn"},
-    "models": {
-        "models",
-        "solvers.schedule",
-        "solvers.prediction",
-        "numpy",
-        "ml_dtypes",
-        "jax",
-        "flax",
-        "orbax",
-        "safetensors",
-    },
+    "models": {"models", "solvers", "numpy", "ml_dtypes", "jax", "flax", "orbax", "safetensors"},
     "experiments": {
         "experiments",
         "models",
@@ -69,6 +59,27 @@ def test_imports_stay_in_their_layer(layer, path):
         known = ALLOWED[layer] | (LIBRARIES if path == PEERS else set())
         fine = top in sys.stdlib_module_names or any((name + ".").startswith(allowed + ".") for allowed in known)
         assert fine, f"{path.relative_to(ROOT)} imports {name}; {layer} may import {sorted(ALLOWED[layer])}"
+
+
+INSIDE_SOLVERS = {  # which folders the files of a folder may import, beside their own and the files of solvers/
+    "": set(),
+    "builders": set(),
+    "ems": {"builders"},
+    "model": set(),
+}
+
+
+def test_no_folder_of_solvers_imports_upward():
+    """The files of solvers/ know no folder; solvers/__init__.py, the face of the package, is above all of them."""
+    folders = {path.parent.name for path in (ROOT / "solvers").glob("*/*.py")}
+    assert folders == set(INSIDE_SOLVERS) - {""}, "state here what a new folder may import"
+    for path in set((ROOT / "solvers").rglob("*.py")) - {ROOT / "solvers/__init__.py"}:
+        own = path.parent.name if path.parent != ROOT / "solvers" else ""
+        for name in imported(path):
+            top, part = f"{name}.".split(".")[:2]
+            if top == "solvers" and part not in INSIDE_SOLVERS[own] | {own}:
+                fine = (ROOT / f"solvers/{part}.py").exists()
+                assert fine, f"{path.relative_to(ROOT)} imports {name}: it may import {INSIDE_SOLVERS[own]} and files"
 
 
 @pytest.mark.parametrize("layer", ["solvers", "gaussian", "models"])

@@ -21,7 +21,7 @@ from experiments.build.published import published_note, published_of
 from experiments.build.tables import build_table, resolve
 from models.convert import releases, weights
 from solvers import SOLVERS
-from solvers.ems_data import EMS
+from solvers.ems import EMS
 
 NAMES = {  # and their variants
     "cifar10": ("cond", "ve", "cond-ve", "jcm", "smoke"),

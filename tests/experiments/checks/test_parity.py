@@ -11,7 +11,7 @@ import pytest
 
 from experiments.checks import oracle as official
 from experiments.checks import parity
-from solvers.ems_file import EMS
+from solvers.ems import EMS
 from tests.helpers.places import FIXTURES
 
 with np.load(FIXTURES / "official.npz", allow_pickle=False) as file:

@@ -9,7 +9,7 @@ from configs import toy_gmm
 from experiments.build.network import build_model
 from experiments.build.tables import build_table
 from experiments.compare import ablation as ems_ablation
-from solvers.ems_data import EMS
+from solvers.ems import EMS
 
 
 def small():

@@ -12,7 +12,7 @@ import pytest
 from experiments.ems import units as ems_units
 from experiments.support.mesh import make_mesh, place
 from solvers import npz
-from solvers.moments import Plan
+from solvers.ems.moments import Plan
 from solvers.schedule import EDM
 from tests.helpers.places import ROOT
 from tests.helpers.processes import child

@@ -11,7 +11,7 @@ from experiments.data import fashion_mnist as data
 from experiments.ems import estimate as ems
 from experiments.ems.points import closed_form, load_points, rule_of
 from experiments.sampling import draw as runner
-from solvers.ems_data import EMS
+from solvers.ems import EMS
 from solvers.schedule import EDM
 
 

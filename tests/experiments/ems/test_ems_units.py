@@ -17,7 +17,7 @@ from experiments.build.network import build_model
 from experiments.ems import estimate as ems
 from experiments.ems import units as ems_units
 from solvers import npz
-from solvers.ems_file import load_ems
+from solvers.ems import load_ems
 from tests.helpers.damages import cut, empty, flip
 from tests.helpers.places import ROOT
 from tests.helpers.processes import child

@@ -8,7 +8,7 @@ import pytest
 import gaussian
 from experiments.build.network import Network
 from experiments.networks import health
-from solvers.ems_file import EMS
+from solvers.ems import EMS
 from solvers.schedule import EDM
 
 SHAPE = (4, 4, 1)

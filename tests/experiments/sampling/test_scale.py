@@ -20,7 +20,7 @@ from experiments.sampling import draw as runner
 from experiments.sampling import store as blocks
 from experiments.support.mesh import make_mesh
 from gaussian import Mixture, gaussian_ems
-from solvers.ems_file import save_ems
+from solvers.ems import save_ems
 from tests.helpers.places import ROOT
 from tests.helpers.processes import CACHE, child, start
 from tests.helpers.seeded import weights

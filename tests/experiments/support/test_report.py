@@ -11,7 +11,7 @@ from experiments.sampling.store import read_images
 from experiments.support import curves as plots_of_errors
 from experiments.support import plots
 from experiments.support import tables as report
-from solvers.ems_data import EMS
+from solvers.ems import EMS
 
 ROWS = [
     {

@@ -1,9 +1,7 @@
 """What empirical model statistics (EMS) are as data: the type, lookup in lam, and what they belong to."""
 
-import hashlib
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
 
@@ -42,16 +40,6 @@ def interpolate(lam, nodes, values):
     i = np.clip(np.searchsorted(nodes, lam, side="right") - 1, 0, len(nodes) - 2)
     weight = np.clip((lam - nodes[i]) / (nodes[i + 1] - nodes[i]), 0, 1).reshape((-1,) + (1,) * (values.ndim - 1))
     return (1 - weight) * values[i] + weight * values[i + 1]
-
-
-def fingerprint(tree) -> str:
-    """16 hexadecimal digits of the SHA-256 of a pytree of arrays: of the leaves' paths, types, shapes and bytes."""
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    digest = hashlib.sha256()
-    for path, leaf in sorted((jax.tree_util.keystr(path), np.asarray(leaf)) for path, leaf in leaves):
-        digest.update(f"{path} {leaf.dtype} {leaf.shape}\n".encode())
-        digest.update(leaf.tobytes())
-    return digest.hexdigest()[:16]
 
 
 def check_ems(ems, schedule=None, lam=None, shape=None, identity=None, accept=False) -> EMS:

@@ -19,11 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from solvers.ems_data import EMS, check_ems
-from solvers.ems_file import load_ems, save_ems
-from solvers.moments import NAMES, Moments, Plan, gatherer
-
-__all__ = ["EMS", "Recipe", "check_ems", "estimate", "load_ems", "points_wanted", "save_ems", "statistics"]
+from solvers.ems.data import EMS
+from solvers.ems.moments import NAMES, Moments, Plan, gatherer
 
 
 def estimate(

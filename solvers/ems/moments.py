@@ -21,10 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from solvers.backend import warn_of_wrong_sums
+from solvers.builders.multistep import unipc
+from solvers.ems.sums import summation
 from solvers.engine import init, step
-from solvers.multistep import unipc
 from solvers.prediction import convert
-from solvers.sums import summation
 
 # What is summed: products of u, y, dy, q and dq, which is dq/dlam.
 NAMES = ("u", "y", "dy", "uu", "uy", "yy", "udy", "ydy", "dydy", "q", "qq", "dq")

@@ -12,8 +12,8 @@ from functools import cache
 
 import numpy as np
 
-from solvers.exponential import check_choice, eps_or_x0_table, interval, nodes, orders, weights
-from solvers.multistep import leaves_pure_noise
+from solvers.builders.exponential import check_choice, eps_or_x0_table, interval, nodes, orders, weights
+from solvers.builders.multistep import leaves_pure_noise
 from solvers.prediction import convert
 from solvers.schedule import EDM, VP
 from solvers.table import Table, check

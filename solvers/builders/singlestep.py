@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from solvers.exponential import HALF_W0, Nodes, check_choice, cut, interval, nodes, steps_of, weights
+from solvers.builders.exponential import HALF_W0, Nodes, check_choice, cut, interval, nodes, steps_of, weights
 from solvers.grid import GRIDS
 from solvers.prediction import convert
 from solvers.table import Table, check

@@ -15,8 +15,8 @@ A table that adds no noise at all is deterministic, s = None, and needs no key.
 
 import numpy as np
 
-from solvers.exponential import Nodes, check_choice, eps_or_x0_table, nodes, steps_of
-from solvers.singlestep import heun_steps
+from solvers.builders.exponential import Nodes, check_choice, eps_or_x0_table, nodes, steps_of
+from solvers.builders.singlestep import heun_steps
 from solvers.table import Table, check
 
 

@@ -8,7 +8,7 @@ from functools import wraps
 
 import numpy as np
 
-from solvers.exponential import HALF_W0, check_choice, multistep, weights
+from solvers.builders.exponential import HALF_W0, check_choice, multistep, weights
 from solvers.grid import check_times
 from solvers.prediction import convert
 from solvers.table import Table, check, concat

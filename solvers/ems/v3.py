@@ -12,9 +12,9 @@ a table whose history stores f: the correction of x leaves f where it was, and (
 
 import numpy as np
 
-from solvers.ems_file import EMS, check_ems
-from solvers.exponential import check_choice, corrected_rows, nodes, orders
-from solvers.integrals import INTERPOLANTS, integrate
+from solvers.builders.exponential import check_choice, corrected_rows, nodes, orders
+from solvers.ems.data import EMS, check_ems
+from solvers.ems.integrals import INTERPOLANTS, integrate
 from solvers.prediction import convert
 from solvers.recipes import dpm_v3_options
 from solvers.table import Table, check, fuse

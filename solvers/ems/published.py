@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from solvers import npz
-from solvers.ems_data import EMS, check_ems, make_ems
+from solvers.ems.data import EMS, check_ems, make_ems
 
 FILES = {"l.npz": ("l",), "sb.npz": ("s", "b")}
 
@@ -76,7 +76,7 @@ def save_published(folder, ems: EMS, schedule) -> Path:
     if off > 1e-6:
         raise ValueError(
             f"the published layout has nodes uniform in lam, these are off by up to {off:.3g} steps: look the EMS up "
-            "on a uniform grid first (solvers.ems_file.interpolate), or save them as .npz"
+            "on a uniform grid first (solvers.ems.interpolate), or save them as .npz"
         )
     t_start, t_end = (float(f"{t:.12g}") for t in schedule.t_of_lam(ems.lam[[0, -1]]))
     folder, tag = Path(folder), f"{t_end}_{t_start}_{len(ems.lam) - 1}_{ems.meta.get('points', 0)}"

@@ -4,10 +4,8 @@ import json
 from pathlib import Path
 
 from solvers import npz
-from solvers.ems_data import EMS, check_ems, fingerprint, interpolate, make_ems
-from solvers.ems_published import load_published, save_published
-
-__all__ = ["EMS", "check_ems", "fingerprint", "interpolate", "load_ems", "save_ems"]
+from solvers.ems.data import EMS, make_ems
+from solvers.ems.published import load_published, save_published
 
 
 def save_ems(path, ems: EMS, schedule=None) -> Path:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from models.wrappers import TIME_UNITS
+from solvers.model.wrappers import TIME_UNITS
 from solvers.prediction import PREDICTIONS, convert
 
 LEVELS = 7  # of noise in (1): sigma / alpha from 20 to 1/20 of the size of x0

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from models.interface import forward_mode, interface
-from models.readings import LEVELS, Probe, Reading, best_reading, excess, explain
+from solvers.model.form import forward_mode, interface
+from solvers.model.readings import LEVELS, Probe, Reading, best_reading, excess, explain
 from solvers.prediction import convert
 
 ENTRIES = 2048  # numbers in all points together
