@@ -31,17 +31,18 @@ def write(path, arrays: dict, compress: bool = True) -> None:
         raise
 
 
-def read(path, names) -> dict:
-    """The arrays `names` of the file, {name: array}. FileNotFoundError without one, ValueError for all else.
+def read(path, names=None) -> dict:
+    """The arrays `names` of the file (None: all), {name: array}. FileNotFoundError without one, ValueError for all else.
 
     Each array has a checksum of its own, and pickles are never executed.
     """
+    wanted = ", ".join(names or ())
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in names}
+            return {name: file[name] for name in (file.files if names is None else names)}
     except FileNotFoundError:
         raise
     except Exception as error:  # damaged bytes raise whatever zipfile, zlib and numpy's parser stumble over
         raise ValueError(
-            f"{path} is not a whole .npz file with {', '.join(names)} ({error}): copy it again, or make it again"
+            f"{path} is not a whole .npz file{f' with {wanted}' if wanted else ''} ({error}): copy it again, or make it again"
         ) from error

@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from experiments.build.network import build_model
 from experiments.build.schedules import (
@@ -33,6 +32,7 @@ from experiments.build.tables import build_table
 from experiments.checks import oracle as official
 from experiments.compare.benchmark import errors
 from experiments.data import files
+from experiments.data.progress import Progress
 from experiments.ems.estimate import find_ems
 from experiments.sampling import exact
 from experiments.sampling.alignment import align
@@ -155,7 +155,7 @@ def sample_all(case: Case, name) -> dict:
         return advance(denoiser(mixture, case.schedule), table, x, rows)
 
     ends, total = {}, sum(table.nfe for table in case.tables.values())
-    with jax.enable_x64(True), tqdm(total=total, desc=name, unit="evaluation", disable=None) as bar:
+    with jax.enable_x64(True), Progress(total=total, desc=name, unit="evaluation") as bar:
         solve = jax.jit(jax.vmap(one, in_axes=(None, None, None, 0)))
         for key, (table, rows) in align(case.tables, np.float64).items():
             ends[key] = np.asarray(solve(case.mixture, table, rows, case.x))

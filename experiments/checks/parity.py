@@ -11,12 +11,12 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 import gaussian
 import models
 from experiments.checks import oracle as official
 from experiments.data import files
+from experiments.data.progress import Progress
 from experiments.sampling.alignment import align
 from experiments.support import tables as report
 from experiments.support.errors import ConfigError
@@ -52,7 +52,7 @@ def run(config, workdir) -> list[dict]:
 def build_tables(oracle) -> tuple[dict, dict]:
     """{case: table} of the cases that are covered, and {case: reason} of the others."""
     tables, reasons = {}, {}
-    for case in tqdm(oracle.cases, desc="tables", unit="case", disable=None):
+    for case in Progress(oracle.cases, desc="tables", unit="case"):
         try:
             tables[case] = official.build(oracle, case)
             if tables[case].nfe != case.calls:
@@ -72,7 +72,7 @@ def samples(oracle, tables):
     groups = defaultdict(dict)
     for case, table in tables.items():
         groups[case.schedule, case.model, official.thresholded(oracle, case)][case] = table
-    with jax.enable_x64(True), tqdm(total=len(tables), desc="cases", unit="case", disable=None) as bar:
+    with jax.enable_x64(True), Progress(total=len(tables), desc="cases", unit="case") as bar:
         for (schedule, name, thresholded), group in groups.items():
             sample = make_sample(oracle, official.SCHEDULES[schedule], name, thresholded)
             for case, (table, rows) in align(group, np.float64).items():

@@ -15,12 +15,12 @@ The EMS of dpm_v3 are those of the Gaussian, in closed form; an entry of `benchm
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from experiments.build.checkpoints import find
 from experiments.build.schedules import build_nfes, build_schedule, build_solvers, sampling_range
 from experiments.build.tables import build_table
 from experiments.data import files
+from experiments.data.progress import Progress
 from experiments.metrics.frechet import load_reference
 from experiments.metrics.threads import one_thread
 from experiments.support import curves as plots_of_errors
@@ -40,7 +40,7 @@ def run(config, workdir) -> list[dict]:
     variances, eigenvalues = build_variances(config), data_eigenvalues(config)
     wanted = [(label, options, nfe) for nfe in build_nfes(config) for label, options in build_solvers(config)]
     curves = {}
-    for label, options, nfe in tqdm(wanted, desc="spectrum", unit="table", disable=None):
+    for label, options, nfe in Progress(wanted, desc="spectrum", unit="table"):
         curves[label, nfe] = curve(config, options, nfe, variances, eigenvalues)
     rows = [{"solver": key[0], "nfe": key[1]} | summary(found, eigenvalues) for key, found in curves.items()]
     write(workdir, curves, rows, eigenvalues)

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from experiments.build.jumps import build_jumps
 from experiments.build.network import build_model
@@ -27,6 +26,7 @@ from experiments.build.scoring import build_frechet
 from experiments.build.tables import build_table, resolve
 from experiments.data import files
 from experiments.data.pixels import to_uint8
+from experiments.data.progress import Progress
 from experiments.ems.estimate import find_ems
 from experiments.images.case import hash_of_ems, hash_of_table, passport_of
 from experiments.sampling import exact
@@ -91,7 +91,7 @@ def sample_all(config, network, tables, jumps) -> tuple[dict, dict]:
     collect, indices, aligned = make_sampler(config, network), build_indices(config), align(tables)
     total = config.sample.count * sum(rows for _, rows in aligned.values())
     samples, seconds = {}, {}
-    with tqdm(total=total, desc="benchmark", unit="evaluation", unit_scale=True, disable=None) as bar:
+    with Progress(total=total, desc="benchmark", unit="evaluation", unit_scale=True) as bar:
         for key, (table, rows) in aligned.items():
             bar.set_postfix_str(key if key == REFERENCE else "{} {}".format(*key))
             advance = partial(_advance, bar, rows)

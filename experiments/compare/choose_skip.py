@@ -11,7 +11,6 @@ then between the best and its neighbours. `sample.count` images for each. Writes
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 import gaussian
 from experiments.build.jumps import build_gaussian, build_jump
@@ -21,6 +20,7 @@ from experiments.build.tables import build_table, resolve
 from experiments.compare import heatmaps as plots_of_teleport
 from experiments.compare.benchmark import errors, reference_table
 from experiments.data import files
+from experiments.data.progress import Progress
 from experiments.ems.estimate import find_ems
 from experiments.ems.points import load_data
 from experiments.sampling.sampler import make_sampler
@@ -55,7 +55,7 @@ def explained_curve(config, network, mixture) -> list[dict]:
     sigmas = np.geomspace(LOWEST, np.exp(-schedule.lam(sampling_range(config, schedule)[0])), LEVELS)
     images, labels = load_data(config, network, config.sample.count)
     points = explained.make_points(images, sigmas, schedule, config.sample.seed)
-    with tqdm(total=2 * len(images) * LEVELS, desc="explained variance", unit="point", disable=None) as bar:
+    with Progress(total=2 * len(images) * LEVELS, desc="explained variance", unit="point") as bar:
         fixed = {"points": points, "labels": labels, "batch": config.sample.batch, "progress": bar.update}
         mine = explained.outputs(explained.network_function(network, schedule), network.params, **fixed)
         theirs = explained.outputs(of_class, mixture, **fixed)
@@ -79,7 +79,7 @@ def by_curve(config, curve) -> float | None:
 def search(config, network, mixture, options, nfe, ems) -> tuple[float | None, dict]:
     """(sigma with the smallest RMSE, {sigma: RMSE} of all that were tried); sigma is None for no teleport."""
     collect, indices, schedule = make_sampler(config, network), build_indices(config), build_schedule(config)
-    bar = tqdm(desc="search", unit="solver", disable=None)
+    bar = Progress(desc="search", unit="solver")
 
     def samples(table, jump=None):
         bar.update()

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from experiments.build.network import build_labels
 from experiments.build.schedules import build_indices
@@ -18,6 +17,7 @@ from experiments.build.scoring import build_frechet
 from experiments.compare.benchmark import errors
 from experiments.data import files
 from experiments.data.pixels import to_uint8
+from experiments.data.progress import Progress
 from experiments.ems.estimate import identity
 from experiments.images.case import hash_of_table, passport_of
 from experiments.sampling.alignment import align
@@ -46,7 +46,7 @@ def contest(config, network, entries: Mapping, seeds, path: Path) -> dict:
     rows = _read(path)
     known = {(row["made"], row["seed"]): row["measured"] for row in rows}
     missing = {seed: [key for key in keys if (names[key], seed) not in known] for seed in seeds}
-    with tqdm(total=len(keys) * len(seeds), desc="contest", unit="table", disable=None) as bar:
+    with Progress(total=len(keys) * len(seeds), desc="contest", unit="table") as bar:
         bar.update(bar.total - sum(map(len, missing.values())))
         for seed in filter(missing.get, seeds):
             reference, _ = entries[fine].collect(*aligned[fine], indices, seed=seed)

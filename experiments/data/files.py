@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,3 +32,8 @@ def write_json(path, value):
 def write_samples(path, images, indices, **more):
     """`images` uint8 [n, H, W, C] (float32 [n, *D] for data that are not images) and `indices` [n]."""
     npz.write(path, {"images": images, "indices": np.asarray(indices), **more}, compress=True)
+
+
+def slug(label: str) -> str:
+    """A label as part of a file name."""
+    return re.sub(r"[^a-z0-9]+", "-", label.lower().replace("++", "pp")).strip("-")

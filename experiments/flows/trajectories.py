@@ -17,12 +17,12 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 import gaussian
 from experiments.build.network import build_labels, build_model
 from experiments.build.schedules import build_schedule, initial_scale, sampling_range
 from experiments.data import datasets, files, pixels
+from experiments.data.progress import Progress
 from experiments.flows import plots as plots_of_trajectories
 from experiments.flows.integrate import follow
 from experiments.flows.numbers import COLUMNS, compare
@@ -61,7 +61,7 @@ def run(config, workdir) -> dict:
     start = np.float32(initial_scale(config)) * keys.initial_noise(config.sample.seed, indices, network.shape)
     images, classes, *_ = datasets.load(config.data.name, config.data.path)
     conditional = str(config.model.labels) != "none"
-    with tqdm(total=(2 if conditional else 3) * c.count, desc="trajectories", unit="sample", disable=None) as bar:
+    with Progress(total=(2 if conditional else 3) * c.count, desc="trajectories", unit="sample") as bar:
         integrate = partial(follow, schedule=schedule, times=times, batch=config.sample.batch, progress=bar.update)
         mine = integrate(network_function(network, schedule), network.params, start=start, labels=labels)
         others = solutions(pixels.to_float(images), classes, schedule, times, start, labels, conditional, integrate)

@@ -14,12 +14,12 @@ from pathlib import Path
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from tqdm import tqdm
 
 from experiments.build.published import published_column, published_note
 from experiments.build.schedules import build_indices, build_solver
 from experiments.data import files
 from experiments.data.blocks import SHOWN
+from experiments.data.progress import Progress
 from experiments.ems.points import load_data
 from experiments.images.case import build_case, make_fill, passport_of
 from experiments.metrics.prefixes import tallies
@@ -68,8 +68,8 @@ def draw_missing(case, missing, blocks) -> float | None:
     if not len(missing):
         return None
     count, fill = case.config.sample.count, make_fill(case)
-    shown = {"desc": "sample", "unit": "image", "disable": None if blocks else True}
-    with tqdm(total=count, initial=count - len(missing), **shown) as bar:
+    shown = {"desc": "sample", "unit": "image", "hidden": blocks is None}
+    with Progress(total=count, initial=count - len(missing), **shown) as bar:
         return fill(missing, blocks, bar.update)
 
 

@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from tqdm import tqdm
 
 import models
 from experiments.data import datasets, files, pixels
+from experiments.data.progress import Progress
 from experiments.metrics import distances as metrics
 from experiments.metrics.moments import moments
 from experiments.metrics.spaces import Space, features
@@ -61,7 +61,7 @@ def fit(module, images, labels, *, epochs: float, seed: int = 0, batch: int = BA
     optimiser = optax.adamw(rate, weight_decay=WEIGHT_DECAY)
     params = classifiers.init(module, seed, images.shape[1:])
     opt_state, step = optimiser.init(params), make_step(module, optimiser, seed)
-    bar = tqdm(range(steps), desc="classifier", unit="step", disable=None)
+    bar = Progress(range(steps), desc="classifier", unit="step")
     for number in bar:
         index = step.batch_indices(len(images), batch, range(number, number + 1), seed)[0]
         params, opt_state, loss = step(params, opt_state, number, images[index], labels[index])

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 import models
 from experiments.data import datasets, files, pixels
+from experiments.data.progress import Progress
 from experiments.networks import log as losses
 from experiments.networks import step
 from experiments.networks import step as updates
@@ -77,7 +77,7 @@ class Writer:
         self.snapshots = updates.snapshot_steps(c.steps, c.snapshots)
         self.saves = {*range(c.save_every, c.steps, c.save_every), c.steps}
         self.log = losses.Log(workdir / "metrics.jsonl", start)
-        self.bar = tqdm(total=c.steps, initial=start, desc="train", unit="step", disable=None)
+        self.bar = Progress(total=c.steps, initial=start, desc="train", unit="step")
 
     def rows(self, steps: range, loss, norm) -> None:
         loss = np.asarray(loss)

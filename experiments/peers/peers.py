@@ -32,9 +32,9 @@ from importlib import metadata
 from pathlib import Path
 
 import jax
-from tqdm import tqdm
 
 from experiments.data import files
+from experiments.data.progress import Progress
 from experiments.peers import contest as peer_contest
 from experiments.peers import network as peer_network
 from experiments.peers.case import make_case
@@ -55,7 +55,7 @@ def run(config, workdir) -> list[dict]:
     shapes = check(c)
     report.write_config(workdir / "config.json", config)
     rows = []
-    with tqdm(total=len(shapes) + 1, desc="peers", unit="part", disable=None) as bar:
+    with Progress(total=len(shapes) + 1, desc="peers", unit="part") as bar:
         for shape in shapes:
             rows += peer_contest.overheads(make_case(shape, c.steps, c.nodes), c.repeats, c.dpm_v3)
             bar.update()

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 import gaussian
 from experiments.build.checkpoints import locate
 from experiments.build.network import build_model
 from experiments.build.schedules import build_schedule
 from experiments.data import datasets, files, pixels
+from experiments.data.progress import Progress
 from experiments.structure import explained
 from experiments.structure import plots as plots_of_scores
 from experiments.structure import summary as score_summary
@@ -161,7 +161,7 @@ def measure(config, network, images: dict, mean, forms, parts: Parts) -> list[di
         return [row for found in rows.values() for row in found]
     points = {split: explained.make_points(x, c.sigmas, schedule, config.sample.seed) for split, x in images.items()}
     work = len(c.sigmas) * sum(map(len, images.values())) * (1 + len(missing))
-    with tqdm(total=work, desc="network", unit="point", unit_scale=True, disable=None) as bar:
+    with Progress(total=work, desc="network", unit="point", unit_scale=True) as bar:
         run = partial(explained.outputs, batch=config.sample.batch, progress=bar.update)
         function = explained.network_function(network, schedule)
         mine = {split: run(function, network.params, at, labels=network.classes) for split, at in points.items()}

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from tqdm import tqdm
 
 import gaussian
 from experiments.data import datasets, files, pixels
+from experiments.data.progress import Progress
 from experiments.metrics.threads import one_thread
 from experiments.support import plots
 from experiments.support import tables as report
@@ -58,7 +58,7 @@ def run(config, workdir) -> gaussian.Mixture:
 
 
 def fit_one(c, images, labels):
-    with tqdm(total=len(images), desc="covariance", unit="image", disable=None) as bar:
+    with Progress(total=len(images), desc="covariance", unit="image") as bar:
 
         def chunks():
             for start in range(0, len(images), CHUNK):
@@ -70,13 +70,13 @@ def fit_one(c, images, labels):
 
 
 def fit_classes(c, images, labels):
-    with tqdm(total=int(labels.max()) + 1, desc="covariances", unit="class", disable=None) as bar:
+    with Progress(total=int(labels.max()) + 1, desc="covariances", unit="class") as bar:
         return gaussian.fit_classes(pixels.to_float(images), labels, c.rank, c.biased, progress=bar.update)
 
 
 def fit_clusters(c, images, labels):
     options = {"rank": c.rank, "seed": c.seed, "biased": c.biased}
-    with tqdm(total=c.components, desc="covariances", unit="cluster", disable=None) as bar:
+    with Progress(total=c.components, desc="covariances", unit="cluster") as bar:
         return gaussian.fit_mixture(pixels.to_float(images), c.components, progress=bar.update, **options)
 
 

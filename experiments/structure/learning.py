@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 import gaussian
 import models
@@ -26,6 +25,7 @@ from experiments.build.checkpoints import find
 from experiments.build.network import build_model
 from experiments.build.schedules import build_schedule
 from experiments.data import datasets, files, pixels
+from experiments.data.progress import Progress
 from experiments.metrics.threads import one_thread
 from experiments.structure import course as learning_summary
 from experiments.structure import curves as plots_of_learning
@@ -111,14 +111,14 @@ def closed_forms(images, labels, components: int, rank: int | None) -> dict:
         DELTA: lambda: gaussian.delta(x),
     }
     with one_thread(x[0].size):
-        return {name: fit() for name, fit in tqdm(fits.items(), desc="fit", disable=None)}
+        return {name: fit() for name, fit in Progress(fits.items(), desc="fit")}
 
 
 def compare(config, closed: dict, images: dict, snapshots: dict):
     """Yields (step, {split: values as in a Course, images_seen}). Closed forms are evaluated once for all snapshots."""
     schedule, seed = build_schedule(config), config.sample.seed
     work = len(config.learning.sigmas) * sum(map(len, images.values())) * (len(closed) + len(snapshots))
-    with tqdm(total=work, desc="explained variance", unit="point", disable=None) as bar:
+    with Progress(total=work, desc="explained variance", unit="point") as bar:
         run = partial(explained.outputs, batch=config.sample.batch, progress=bar.update)
         points, theirs, form = {}, {}, explained.closed_form(gaussian.posterior_mean)
         for split, x in images.items():

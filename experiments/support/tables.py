@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 
 from experiments.data.files import replacing, write_json
 from experiments.metrics.passport import ORIGIN, apart, name
@@ -61,11 +60,6 @@ def separate(rows, columns, errors=False) -> tuple[list[dict], list[str]]:
 def passports(rows) -> list[str]:
     """What the scores are of, and where they are in columns of their own: why."""
     return apart(rows, SCORES)[2]
-
-
-def slug(label: str) -> str:
-    """A label as part of a file name."""
-    return re.sub(r"[^a-z0-9]+", "-", label.lower().replace("++", "pp")).strip("-")
 
 
 def best(rows, column):

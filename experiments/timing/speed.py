@@ -14,13 +14,13 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from experiments.build.jumps import build_jumps
 from experiments.build.network import build_labels, build_model
 from experiments.build.schedules import build_nfes, build_schedule, build_solvers, initial_scale
 from experiments.build.tables import build_table, resolve
 from experiments.data import files
+from experiments.data.progress import Progress
 from experiments.ems.estimate import find_ems, make_lam, make_plan
 from experiments.sampling import draw as runner
 from experiments.support import keys
@@ -36,7 +36,7 @@ def run(config, workdir) -> list[dict]:
     ems = find_ems(config, network, workdir, solvers)
     sampled, bare, batch = contestants(config, network, mesh)
     rows = []
-    with tqdm(total=(len(solvers) + 1) * (c.repeats + 1), desc="speed", disable=None) as bar:
+    with Progress(total=(len(solvers) + 1) * (c.repeats + 1), desc="speed") as bar:
         for label, options in solvers:
             options = resolve(config, options, nfe, ems)
             table = build_table(config, options, nfe, network.prediction, ems)

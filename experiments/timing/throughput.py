@@ -25,9 +25,9 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from experiments.data import files
+from experiments.data.progress import Progress
 from experiments.images.case import build_case
 from experiments.sampling.sampler import build_mesh
 from experiments.sampling.store import check_keep
@@ -52,7 +52,7 @@ def run(config, workdir) -> list[dict]:
     batches, devices = several(c.batches), [n for n in several(c.devices) if n <= len(jax.devices())]
     segments = -(-c.count // c.segment)
     work = (len(batches) + len(devices) + 2) * c.repeats + segments * (4 if case.frechet else 3)
-    with tqdm(total=work, desc="throughput", unit="measurement", disable=None) as bar:
+    with Progress(total=work, desc="throughput", unit="measurement") as bar:
         rows = sweep(case, batches, bar.update)
         best = max(rows, key=lambda row: row["images_per_second_median"])["name"]
         case = parts.with_batch(case, best)
