@@ -33,12 +33,12 @@ from experiments.checks import oracle as official
 from experiments.compare.benchmark import errors
 from experiments.data import files
 from experiments.data.progress import Progress
-from experiments.ems.estimate import find_ems
+from experiments.ems.find import find_ems
 from experiments.sampling import exact
 from experiments.sampling.alignment import align
 from experiments.support import curves as plots_of_errors
 from experiments.support import keys
-from experiments.support import tables as report
+from experiments.support import scores as report
 from experiments.support.errors import ConfigError
 from gaussian import Mixture, denoiser
 from solvers import advance

@@ -28,7 +28,7 @@ from experiments.checks import parity
 from experiments.checks.contenders import SETTINGS, compare_published, compare_solvers, load_stored, solve
 from experiments.data import files
 from experiments.data.progress import Progress
-from experiments.support import tables as report
+from experiments.support import scores as report
 from experiments.support.errors import ConfigError, config_errors
 from experiments.support.mesh import make_mesh, place
 from solvers import ems

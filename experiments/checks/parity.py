@@ -18,7 +18,7 @@ from experiments.checks import oracle as official
 from experiments.data import files
 from experiments.data.progress import Progress
 from experiments.sampling.alignment import align
-from experiments.support import tables as report
+from experiments.support import scores as report
 from experiments.support.errors import ConfigError
 from solvers import advance
 

@@ -24,7 +24,7 @@ from experiments.data.progress import Progress
 from experiments.metrics.frechet import load_reference
 from experiments.metrics.threads import one_thread
 from experiments.support import curves as plots_of_errors
-from experiments.support import tables as report
+from experiments.support import scores as report
 from experiments.support.errors import ConfigError, choose, config_errors
 from gaussian import Mixture, gaussian_ems, spectrum
 

@@ -20,7 +20,7 @@ from experiments.ems.estimate import compute, read_ems
 from experiments.images.case import hash_of_ems
 from experiments.sampling.sampler import make_sampler
 from experiments.support import curves as plots_of_errors
-from experiments.support import tables as report
+from experiments.support import scores as report
 from experiments.support.errors import config_errors
 
 COLUMNS = ("solver", "nfe", *(f"{column}{end}" for column in MEASURES for end in ("", "_spread")))

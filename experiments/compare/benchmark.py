@@ -27,14 +27,14 @@ from experiments.build.tables import build_table, resolve
 from experiments.data import files
 from experiments.data.pixels import to_uint8
 from experiments.data.progress import Progress
-from experiments.ems.estimate import find_ems
+from experiments.ems.find import find_ems
 from experiments.images.case import hash_of_ems, hash_of_table, passport_of
 from experiments.sampling import exact
 from experiments.sampling.alignment import align
 from experiments.sampling.sampler import make_sampler
 from experiments.support import curves as plots_of_errors
 from experiments.support import keys, plots
-from experiments.support import tables as report
+from experiments.support import scores as report
 
 REFERENCE = "reference"
 
@@ -132,7 +132,7 @@ def write(workdir: Path, rows, samples, shown: int, note: str) -> None:
     stored = {key: to_uint8(value) if pictures else value.astype(np.float32) for key, value in samples.items()}
     panels, limit = {}, shown if pictures else None
     for key, value in stored.items():
-        name = key if key == REFERENCE else f"{report.slug(key[0])}_{key[1]}"
+        name = key if key == REFERENCE else f"{files.slug(key[0])}_{key[1]}"
         files.write_samples(workdir / "samples" / f"{name}.npz", value, np.arange(len(value)))
         if key != REFERENCE:
             first = [(REFERENCE, stored[REFERENCE][:limit])]

@@ -21,11 +21,11 @@ from experiments.compare import heatmaps as plots_of_teleport
 from experiments.compare.benchmark import errors, reference_table
 from experiments.data import files
 from experiments.data.progress import Progress
-from experiments.ems.estimate import find_ems
+from experiments.ems.find import find_ems
 from experiments.ems.points import load_data
 from experiments.sampling.sampler import make_sampler
 from experiments.structure import explained
-from experiments.support import tables as report
+from experiments.support import scores as report
 from experiments.support.errors import config_errors
 
 LEVELS = 12  # noise levels of the curve

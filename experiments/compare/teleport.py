@@ -24,10 +24,10 @@ from experiments.compare import published as published_teleport
 from experiments.compare.benchmark import REFERENCE, reference_table
 from experiments.compare.contest import MEASURES, Entry, contest
 from experiments.data import files
-from experiments.ems.estimate import find_ems
+from experiments.ems.find import find_ems
 from experiments.images.case import hash_of_ems
 from experiments.sampling.sampler import make_sampler
-from experiments.support import tables as report
+from experiments.support import scores as report
 from experiments.support.errors import ConfigError, config_errors
 from solvers.grid import karras
 

@@ -23,7 +23,7 @@ from experiments.flows.integrate import follow
 from experiments.flows.numbers import COLUMNS, differences, parting, rows
 from experiments.structure.explained import closed_form
 from experiments.support import keys
-from experiments.support import tables as report
+from experiments.support import scores as report
 from experiments.support.errors import ConfigError
 from gaussian import flow
 

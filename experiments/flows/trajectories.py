@@ -28,7 +28,7 @@ from experiments.flows.integrate import follow
 from experiments.flows.numbers import COLUMNS, compare
 from experiments.structure.explained import closed_form, network_function
 from experiments.support import keys
-from experiments.support import tables as report
+from experiments.support import scores as report
 from experiments.support.errors import ConfigError, config_errors
 from gaussian import flow
 from solvers.grid import GRIDS

@@ -18,7 +18,8 @@ from experiments.build.tables import build_table, resolve
 from experiments.data.blocks import Block, sums_of
 from experiments.data.images import SAMPLE_RULE
 from experiments.data.pixels import to_uint8
-from experiments.ems.estimate import find_ems, identity
+from experiments.ems.estimate import identity
+from experiments.ems.find import find_ems
 from experiments.metrics.frechet import Frechet
 from experiments.metrics.passport import ORIGIN, passport
 from experiments.sampling.alignment import align

@@ -24,7 +24,7 @@ from experiments.metrics.passport import span
 from experiments.metrics.prefixes import tallies
 from experiments.metrics.spaces import Space
 from experiments.sampling.features import gather
-from experiments.support import tables as report
+from experiments.support import scores as report
 from experiments.support.errors import ConfigError, check_known, config_errors
 
 SPATIAL = ("mu_s, sigma_s", "arr_0")

@@ -25,7 +25,7 @@ from experiments.images.case import build_case, make_fill, passport_of
 from experiments.metrics.prefixes import tallies
 from experiments.sampling.store import Blocks
 from experiments.support import plots
-from experiments.support import tables as report
+from experiments.support import scores as report
 from experiments.support.errors import ConfigError
 from experiments.support.processes import together
 from solvers import npz

@@ -33,7 +33,7 @@ from experiments.metrics.frechet import Frechet, merged
 from experiments.metrics.passport import UNKNOWN, passport
 from experiments.metrics.prefixes import tallies
 from experiments.sampling.features import gather
-from experiments.support import tables as report
+from experiments.support import scores as report
 from experiments.support.errors import ConfigError, check_known, config_errors
 from models import inception
 

@@ -20,7 +20,7 @@ from experiments.data.progress import Progress
 from experiments.metrics import distances as metrics
 from experiments.metrics.moments import moments
 from experiments.metrics.spaces import Space, features
-from experiments.support import tables as report
+from experiments.support import scores as report
 from models import classifier as classifiers
 from solvers import fingerprint
 from solvers.npz import write as write_npz

@@ -16,7 +16,7 @@ import numpy as np
 import models
 from experiments.build.checkpoints import load_checkpoint
 from experiments.data import files
-from experiments.support import tables as report
+from experiments.support import scores as report
 from experiments.support.errors import ConfigError, config_errors
 from solvers.schedule import EDM
 

@@ -22,7 +22,7 @@ from experiments.data.progress import Progress
 from experiments.networks import log as losses
 from experiments.networks import step
 from experiments.networks import step as updates
-from experiments.support import tables as report
+from experiments.support import scores as report
 from models import checkpoint
 from solvers import fingerprint
 

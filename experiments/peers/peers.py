@@ -39,7 +39,7 @@ from experiments.peers import contest as peer_contest
 from experiments.peers import network as peer_network
 from experiments.peers.case import make_case
 from experiments.peers.summary import COLUMNS, plot, text
-from experiments.support import tables as report
+from experiments.support import scores as report
 from experiments.support.errors import ConfigError
 
 NEEDED = {  # what a checkout must have, and where it is

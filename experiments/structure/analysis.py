@@ -24,7 +24,7 @@ from experiments.structure import explained
 from experiments.structure import plots as plots_of_scores
 from experiments.structure import summary as score_summary
 from experiments.structure.published import PUBLISHED
-from experiments.support import tables as report
+from experiments.support import scores as report
 from experiments.support.errors import ConfigError, config_errors
 from solvers import fingerprint
 
@@ -84,7 +84,7 @@ class Parts(NamedTuple):
     settings: dict
 
     def path(self, name: str) -> Path:
-        return self.folder / f"{report.slug(name)}.json"
+        return self.folder / f"{files.slug(name)}.json"
 
     def read(self, name: str) -> list[dict] | None:
         path = self.path(name)

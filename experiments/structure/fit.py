@@ -22,7 +22,7 @@ from experiments.data import datasets, files, pixels
 from experiments.data.progress import Progress
 from experiments.metrics.threads import one_thread
 from experiments.support import plots
-from experiments.support import tables as report
+from experiments.support import scores as report
 from experiments.support.errors import choose, config_errors
 from solvers import fingerprint
 

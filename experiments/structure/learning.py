@@ -31,7 +31,7 @@ from experiments.structure import course as learning_summary
 from experiments.structure import curves as plots_of_learning
 from experiments.structure import explained
 from experiments.structure.course import DELTA, GAUSSIAN, Course
-from experiments.support import tables as report
+from experiments.support import scores as report
 from experiments.support.errors import ConfigError, config_errors
 from solvers import fingerprint
 from solvers.npz import write as write_npz

@@ -21,10 +21,11 @@ from experiments.build.schedules import build_nfes, build_schedule, build_solver
 from experiments.build.tables import build_table, resolve
 from experiments.data import files
 from experiments.data.progress import Progress
-from experiments.ems.estimate import find_ems, make_lam, make_plan
+from experiments.ems.estimate import make_lam, make_plan
+from experiments.ems.find import find_ems
 from experiments.sampling import draw as runner
 from experiments.support import keys
-from experiments.support import tables as report
+from experiments.support import scores as report
 from experiments.support.mesh import make_mesh, place
 from solvers.ems.moments import gatherer
 

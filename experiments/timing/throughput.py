@@ -31,7 +31,7 @@ from experiments.data.progress import Progress
 from experiments.images.case import build_case
 from experiments.sampling.sampler import build_mesh
 from experiments.sampling.store import check_keep
-from experiments.support import tables as report
+from experiments.support import scores as report
 from experiments.support.errors import ConfigError
 from experiments.support.mesh import make_mesh, rounded
 from experiments.timing import compilation

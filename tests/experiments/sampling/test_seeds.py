@@ -1,5 +1,6 @@
 """Sample i is the same for any batch size, number of devices, order and choice of indices."""
 
+from experiments.sampling import failures
 from functools import partial
 
 import jax
@@ -90,7 +91,7 @@ def test_samples_that_are_not_finite_are_named():
     found = (
         "2 samples of a batch of 2 are not finite: number 5 after evaluation 1 of 5, at t = 80; 6 after evaluation 1"
     )
-    with pytest.raises(runner.NotFinite, match=found):
+    with pytest.raises(failures.NotFinite, match=found):
         collect((draw, (), table, 5), 2, 1, [5, 6])
 
 

@@ -1,5 +1,6 @@
 """Files of a run: complete or absent, legible, and readable again."""
 
+from experiments.data import files
 import csv
 import json
 
@@ -11,7 +12,7 @@ from experiments.data import files
 from experiments.data.blocks import read_images
 from experiments.support import curves as plots_of_errors
 from experiments.support import plots
-from experiments.support import tables as report
+from experiments.support import scores as report
 from solvers.ems import EMS
 
 ROWS = [
@@ -125,4 +126,4 @@ def test_pictures_are_written_whole(tmp_path):
 
 
 def test_slugs_are_file_names():
-    assert report.slug("DPM-Solver++(2M)") == "dpm-solverpp-2m"
+    assert files.slug("DPM-Solver++(2M)") == "dpm-solverpp-2m"
