@@ -6,6 +6,7 @@ from experiments.build.entries import nfes, solver, solvers
 from experiments.build.mixtures import mixture
 from experiments.build.networks import Network
 from experiments.build.problems import Problem, problem
+from experiments.build.published import published_numbers, read_published
 from experiments.build.schedules import schedule, span
 from experiments.build.scoring import MAKE, Scorer, frechet, scorer, space
 from experiments.build.settings import settings
@@ -33,6 +34,8 @@ __all__ = [
     "mixture",
     "nfes",
     "problem",
+    "published_numbers",
+    "read_published",
     "schedule",
     "settings",
     "scorer",

@@ -1,6 +1,6 @@
 """A solver with its number of network evaluations, ready to run on a problem."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,26 +50,25 @@ class Method:
 
 def method(problem, label: str, options: Mapping, nfe: int, ems=None) -> Method:
     """The method of a solver's options, as Tables.build takes them."""
-    (found,) = make_methods(problem, [(label, options)], [nfe], ems).values()
-    return found
+    return make_methods(problem, {label: (label, options, nfe)}, ems)[label]
 
 
 def methods(config, problem, ems=None) -> dict:
     """{(label, nfe): Method} for `benchmark.solvers` and `nfe`."""
-    return make_methods(problem, solvers(config), nfes(config), ems)
+    wanted = {(label, nfe): (label, options, nfe) for nfe in nfes(config) for label, options in solvers(config)}
+    return make_methods(problem, wanted, ems)
 
 
-def make_methods(problem, entries: Iterable, budgets: Iterable[int], ems=None) -> dict:
-    """{(label, nfe): Method} of entries (label, options), the same jump for all that start alike."""
+def make_methods(problem, wanted: Mapping, ems=None) -> dict:
+    """{key: Method} of {key: (label, options, nfe)}: the same jump for all that start alike."""
     found, jumps = {}, {}
-    for nfe in budgets:
-        for label, options in entries:
-            options = problem.tables.resolve(options, nfe, ems)
-            table, start = problem.tables.build(options, nfe, ems), options["teleport"]
-            if start not in jumps:
-                jumps[start] = problem.jump(start)
-            used = hash_of_ems(ems) if options["name"] == "dpm_v3" else None
-            found[label, nfe] = Method(label, nfe, table, jumps[start], start, used)
+    for key, (label, options, nfe) in wanted.items():
+        options = problem.tables.resolve(options, nfe, ems)
+        table, start = problem.tables.build(options, nfe, ems), options["teleport"]
+        if start not in jumps:
+            jumps[start] = problem.jump(start)
+        used = hash_of_ems(ems) if options["name"] == "dpm_v3" else None
+        found[key] = Method(label, nfe, table, jumps[start], start, used)
     return found
 
 

@@ -1,6 +1,7 @@
-"""What a stopped run goes on from: arrays and rows in files that are whole, of the settings they hold for, or absent."""
+"""What a stopped run goes on from: arrays and rows in files that are whole or absent, with what they hold for."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from experiments.data.files import slug
 from solvers import npz
 from solvers.fingerprint import checksum
 
+SAFE = r"[A-Za-z0-9_-]+"  # names that can be those of files as they are
 NOTES = ("rows", "settings", "checksum")
 
 
@@ -20,7 +22,7 @@ class Kept:
         self.folder, self.settings = Path(folder), json.dumps(settings, sort_keys=True, default=_plain)
 
     def path(self, name: str) -> Path:
-        return self.folder / f"{slug(name)}.npz"
+        return self.folder / f"{name if re.fullmatch(SAFE, name) else slug(name)}.npz"
 
     def write(self, name: str, arrays: Mapping | None = None, rows=()) -> None:
         """Keeps arrays by their names, and rows of plain values."""
