@@ -33,7 +33,7 @@ from solvers.ems import EMS, Recipe, check_ems, load_ems, points_wanted, save_em
 from solvers.ems.moments import Plan
 from solvers.fingerprint import fingerprint
 
-VERSION = 1  # of what solvers/moments.py sums: units of another one are not used
+VERSION = 1  # of what solvers/ems/moments.py sums: units of another one are not used
 
 
 def run(config, workdir) -> EMS:

@@ -14,8 +14,8 @@ import pytest
 import gaussian
 import models
 import solvers
+from tests.helpers.places import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = (solvers, gaussian, models)
 PACKAGES = [package.__name__ for package in LIBRARY] + [
     found.name

@@ -31,11 +31,11 @@ DATA = np.asarray(gaussian.sample_data(MIXTURE, jax.random.key(5), 500))
 
 
 def sound(schedule, prediction="eps"):
-    return models.as_prediction(gaussian.denoiser(MIXTURE, schedule), schedule, "x0", prediction)
+    return solvers.as_prediction(gaussian.denoiser(MIXTURE, schedule), schedule, "x0", prediction)
 
 
 def check(model, schedule=SCHEDULES[0], prediction="eps", data=DATA, **options):
-    return models.check_model(model, schedule, prediction, SHAPE, data=data, **options)
+    return solvers.check_model(model, schedule, prediction, SHAPE, data=data, **options)
 
 
 def only(found, *words):
@@ -73,7 +73,7 @@ def embedded():
 
 
 def test_the_embedded_network_is_sound(embedded):
-    assert models.check_model(embedded(10), EDM(), "x0", (28, 28, 1)) == []
+    assert solvers.check_model(embedded(10), EDM(), "x0", (28, 28, 1)) == []
 
 
 def test_the_other_sign():
@@ -267,7 +267,7 @@ def test_weak_guidance_is_no_fault():
     data = np.asarray(gaussian.sample_data(component, jax.random.key(6), 300))
     denoiser = gaussian.denoiser(component, EDM())
     assert check(denoiser, EDM(), "x0", data) == []
-    assert check(models.guided(denoiser, sound(EDM(), "x0"), 1.5), EDM(), "x0", data) == []
+    assert check(solvers.guided(denoiser, sound(EDM(), "x0"), 1.5), EDM(), "x0", data) == []
 
 
 def test_usage_errors():
