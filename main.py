@@ -41,11 +41,32 @@ from ml_collections import ConfigDict, config_flags
 ROOT = Path(__file__).resolve().parent
 DEFAULT = "configs/fashion_mnist.py"
 MOST_DEVICES = 256  # that are simulated on a CPU
-EXPERIMENTS = (
-    *("benchmark", "sample", "score", "reference", "ems", "convert", "train", "classifier"),
-    *("speed", "throughput", "peers", "health", "spectrum", "convergence", "parity", "ems_ablation", "ems_parity"),
-    *("fit_gaussian", "score_analysis", "learning", "trajectories", "teleport", "choose_skip", "flows_2d"),
-)
+EXPERIMENTS = {
+    "benchmark": "compare.benchmark",
+    "sample": "images.sample",
+    "score": "images.score",
+    "reference": "images.reference",
+    "ems": "ems.estimate",
+    "convert": "networks.convert",
+    "train": "networks.train",
+    "classifier": "networks.classifier",
+    "speed": "timing.speed",
+    "throughput": "timing.throughput",
+    "peers": "peers.peers",
+    "health": "networks.health",
+    "spectrum": "checks.spectrum",
+    "convergence": "checks.convergence",
+    "parity": "checks.parity",
+    "ems_ablation": "compare.ablation",
+    "ems_parity": "checks.ems_parity",
+    "fit_gaussian": "structure.fit",
+    "score_analysis": "structure.analysis",
+    "learning": "structure.learning",
+    "trajectories": "flows.trajectories",
+    "teleport": "compare.teleport",
+    "choose_skip": "compare.choose_skip",
+    "flows_2d": "flows.plane",
+}
 
 config_flags.DEFINE_config_file(
     "config",
@@ -65,7 +86,7 @@ def main(argv):
     if config.compilation_cache or "JAX_COMPILATION_CACHE_DIR" in os.environ:
         # Before jax: jaxlib 0.10.1 logs 10 KB of false errors for each program that a CPU reads from the cache.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from experiments import processes
+    from experiments.support import processes
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, processes.stop)
@@ -83,11 +104,11 @@ def run_experiment(config: ConfigDict, workdir) -> None:
     """Runs `config.experiment` with all its outputs in `workdir`."""
     import jax
 
-    from experiments import processes
+    from experiments.support import processes
 
     if config.experiment not in EXPERIMENTS:
         raise ValueError(f"unknown experiment {config.experiment!r}: known are {', '.join(EXPERIMENTS)}")
-    experiment = importlib.import_module(f"experiments.{config.experiment}")
+    experiment = importlib.import_module(f"experiments.{EXPERIMENTS[config.experiment]}")
     workdir, first = Path(workdir), jax.process_index() == 0
     with ExitStack() as stack:
         with processes.together():
@@ -121,7 +142,7 @@ def set_up_jax(config: ConfigDict) -> None:
         if config.experiment not in ("ems", "sample"):
             several = "only ems and sample of several: see distributed"
             raise ValueError(f"experiment={config.experiment} is of one process, {several}")
-        from experiments.processes import join
+        from experiments.support.processes import join
 
         join(c.coordinator, c.processes, c.process)
 

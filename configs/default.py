@@ -133,7 +133,7 @@ def get_config() -> ConfigDict:
     c.data.name = "fashion_mnist"
     c.data.path = ""  # a folder with the data set; empty: the system package, else download
     c.images = ""  # for `ems`: a folder of samples/*.npz, or one file; empty: the training set. For `score` and
-    # `reference`: any images (experiments/images.py)
+    # `reference`: any images (experiments/data/images.py)
     c.features = "auto"  # classifier | inception | spatial (of Inception, for sFID) | pixels | none: distances are in
     # these; auto: the classifier where there is one, else Inception for `score` and `reference`, and none elsewhere
     c.reference = ""  # moments of the data in these features: a path or an address
@@ -146,7 +146,7 @@ def get_config() -> ConfigDict:
     c.inception.sha256 = ""
 
     c.score = ConfigDict()
-    c.score.metrics = ()  # beside the Fréchet distance, see experiments/score.py
+    c.score.metrics = ()  # beside the Fréchet distance, see experiments/images/score.py
     c.score.solution = ""  # images that `rmse` is to
     c.score.extrapolate = False  # the distance of infinitely many images, too
     c.score.batch = 64

@@ -1,4 +1,4 @@
-"""Statistics estimated here against official ones, and what solvers make of them (experiments/ems_parity.py).
+"""Statistics estimated here against official ones, and what solvers make of them (experiments/checks/ems_parity.py).
 
     python main.py --config=configs/ems_parity.py --config.oracle=DIR
 

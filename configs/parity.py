@@ -1,4 +1,4 @@
-"""All cases of a directory of official numbers, in the format that experiments/official.py describes.
+"""All cases of a directory of official numbers, in the format that experiments/checks/oracle.py describes.
 
     python main.py --config=configs/parity.py --config.oracle=DIR
 

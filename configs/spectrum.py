@@ -6,7 +6,7 @@
 A mode of variance v and the noise meet where sigma / alpha = sqrt(v); what a solver makes of that crossing depends on
 v / sigma^2 at the ends, and on its steps. The eigenvalues of the pixel covariance of Fashion-MNIST are marked
 (`reference`; empty for none). DPM-Solver-v3 has the closed-form statistics of the Gaussian: `ems` of its entries says
-in which basis, see experiments/spectrum.py. Takes some seconds.
+in which basis, see experiments/checks/spectrum.py. Takes some seconds.
 
 Variant `smoke`: fewer variances and one number of evaluations.
 """

@@ -15,8 +15,8 @@ from gaussian.distribution import (
 from gaussian.file import load_distribution, save_distribution
 from gaussian.fit import fit_classes, fit_gaussian, fit_mixture
 from gaussian.flow import AffineMap, denoised_map, flow_map, half_times, in_plane, teleport, trajectory
-from gaussian.score import denoiser, expanded_mean, expansion, posterior_mean, posterior_score, score
-from gaussian.spectrum import Spectrum, spectrum
+from gaussian.modes import Spectrum, spectrum
+from gaussian.posterior import denoiser, expanded_mean, expansion, posterior_mean, posterior_score, score
 from gaussian.statistics import gaussian_ems
 
 __all__ = [

@@ -4,17 +4,17 @@ import jax
 import jax.numpy as jnp
 
 from models.adm import ADM, ADMClassifier
-from models.check import check_model
 from models.checkpoint import load_params, save_params
 from models.classifier import noisy
 from models.precision import rounded
 from models.precondition import PRECONDITIONINGS, Preconditioning, denoise
 from models.song import SongUNet
 from models.unet import UNet
-from models.wrappers import (
+from solvers.model import (
     TIME_UNITS,
     as_prediction,
     bind,
+    check_model,
     classifier_guidance,
     dynamic_threshold,
     guided,

@@ -1,14 +1,14 @@
 """Parameter files (one .npz with all that rebuilds the network) and the checkpoints of a training run (Orbax)."""
 
 import json
-import os
-import tempfile
 import zipfile
 import zlib
 from pathlib import Path
 
 import jax
 import numpy as np
+
+from solvers import npz
 
 META = "__meta__"
 
@@ -33,28 +33,11 @@ def unflatten(flat: dict) -> dict:
     return tree
 
 
-def write_npz(path, arrays: dict, compress: bool = False) -> None:
-    """Write an .npz under a temporary name, then rename it: a file of the final name is always complete."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            (np.savez_compressed if compress else np.savez)(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
 def save_params(path, params: dict, meta: dict) -> None:
     """Write parameters and `meta` (JSON; `meta["network"]` holds the network's hyper-parameters) to one .npz."""
     arrays = {key: np.asarray(value) for key, value in flatten(params).items()}
     arrays[META] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
-    write_npz(path, arrays)
+    npz.write(path, arrays, compress=False)  # parameters hardly shrink
 
 
 def load_params(path) -> tuple[dict, dict]:

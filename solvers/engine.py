@@ -27,6 +27,12 @@ def init(table, x) -> State:
     return State(x, jnp.zeros((table.depth,) + x.shape, x.dtype))
 
 
+def init_noise(schedule, shape, key, t_start=None):
+    """The noise that sampling starts from, x_T [*shape] = sigma(t_start) z with normal z; t_start: schedule.t_max."""
+    sigma = schedule.sigma(schedule.t_max if t_start is None else t_start)
+    return sigma.astype(jnp.result_type(float)) * jax.random.normal(key, shape)
+
+
 def step(model, state: State, row, key=None) -> State:
     """One network evaluation and the update after it; `row` is one row of a Table. The state keeps x's float type."""
     x, history = state

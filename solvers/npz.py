@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 
-def write(path, arrays: dict) -> None:
-    """Writes `arrays` {name: array} to `path`, compressed; a file of that name is always whole, as it was or as it is.
+def write(path, arrays: dict, compress: bool = True) -> None:
+    """Writes `arrays` {name: array} to `path`; a file of that name is always whole: the old one or the new one.
 
     The bytes are on the disk before the file gets its name: neither a kill nor a power cut leaves a part of it (at
     most a hidden .tmp file beside it). An OSError (a full disk, say) names the file and leaves nothing behind.
@@ -18,7 +18,7 @@ def write(path, arrays: dict) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, **arrays)
+            (np.savez_compressed if compress else np.savez)(file, **arrays)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)

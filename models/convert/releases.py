@@ -1,6 +1,5 @@
 """What publishers released, and `load`: from a file of theirs to the parameters and notes of a network of ours."""
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +9,7 @@ import jax
 from models import build
 from models.convert import edm, guided, score_sde, weights
 from models.convert.read import read
+from solvers.fingerprint import checksum_of_file
 
 DDPMPP_DEEP = {
     "name": "song",
@@ -101,6 +101,4 @@ def identity(path) -> dict:
     path = Path(path)
     if path.is_dir():
         return {"file": path.name}
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"file": path.name, "sha256": digest, "bytes": path.stat().st_size}
+    return {"file": path.name, "sha256": checksum_of_file(path), "bytes": path.stat().st_size}

@@ -1,0 +1,74 @@
+"""Coordinates other than pixels, for statistics and solver: `ems.basis`.
+
+The columns of U [D, D] are the axes, x = U y. Noise looks the same in all of them, and so do tables; statistics per
+coordinate do not: of a Gaussian, those per principal component are exact.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+
+import models
+from experiments.build.schedules import choose, find
+from experiments.metrics.frechet import load_reference
+from experiments.metrics.threads import one_thread
+
+
+def turn(config, network):
+    """The Network in the coordinates of `ems.basis`; U is its `basis`, and among its params."""
+    if config.ems.basis == "pixels":
+        return network
+    build = choose({"dct": _cosines, "channels": _channels, "pca": _components}, config.ems.basis, "ems.basis")
+    basis = build(config, network)
+
+    def make(params, label):
+        return models.in_basis(network.make(params["network"], label), params["basis"])
+
+    params = {"network": network.params, "basis": basis.astype(np.float32)}
+    return network._replace(params=params, make=make, basis=basis)
+
+
+def coordinates(basis, x):
+    """y = U^T x of samples [n, *shape], in their precision."""
+    return (x.reshape(len(x), -1).astype(np.float64) @ basis).reshape(x.shape).astype(x.dtype)
+
+
+def turned(matrix, x):
+    """`matrix` [D, D] times one sample [*shape], within jit."""
+    return jnp.matmul(matrix, x.reshape(-1), precision="highest").reshape(x.shape)
+
+
+def _cosines(config, network):
+    """Orthonormal cosines along every axis but the channels."""
+    from scipy.fft import dct
+
+    *sizes, channels = network.shape if len(network.shape) > 1 else (*network.shape, 1)
+    basis = np.eye(1)
+    for size in sizes:
+        basis = np.kron(basis, dct(np.eye(size), norm="ortho", axis=0).T)
+    return np.kron(basis, np.eye(channels))
+
+
+def _channels(config, network):
+    """The principal components of the channels, the same ones at every pixel."""
+    channels = network.shape[-1]
+    mean, covariance = _pixel_moments(config, network)
+    power = (covariance + np.outer(mean, mean)).reshape(-1, channels, len(mean) // channels, channels)
+    return np.kron(np.eye(len(mean) // channels), np.linalg.eigh(np.einsum("iaib->ab", power))[1])
+
+
+def _components(config, network):
+    """The principal components of the data, largest variance first."""
+    covariance = _pixel_moments(config, network)[1]
+    with one_thread(len(covariance)):
+        return np.linalg.eigh(covariance)[1][:, ::-1]
+
+
+def _pixel_moments(config, network):
+    """Mean [D] and covariance [D, D] of the data, of `reference` or of a mixture."""
+    if config.model.name == "mixture":
+        m = network.params
+        mean = m.weights @ m.means
+        covariance = np.einsum("k,kir,kr,kjr->ij", m.weights, m.basis, m.variances, m.basis)
+        return mean, covariance + np.einsum("k,ki,kj->ij", m.weights, m.means - mean, m.means - mean)
+    reference = load_reference(find(config.reference))
+    return tuple(reference[f"train_pixel_{name}"].astype(np.float64) for name in ("mean", "cov"))

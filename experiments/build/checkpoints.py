@@ -1,0 +1,38 @@
+"""Where the parameters of a network come from: a path, the cache, or their publisher; and what they are of.
+
+a path that is given     a file written here, the folder of a training run, or a publisher's file
+an address               the cache, else the publisher's server (fetch.py)
+"""
+
+from pathlib import Path
+
+import models
+from experiments.build.schedules import ConfigError, config_errors, find
+from experiments.data.fetch import fetch
+from models.convert.releases import load
+
+
+def locate(config, section: str = "model") -> Path:
+    """The path of the checkpoint that `config.model` or `config.guidance` names; downloaded, if need be."""
+    c = config[section]
+    if c.checkpoint:
+        path = find(c.checkpoint)
+        if not path.exists():
+            raise ConfigError(f"no {section}.checkpoint {c.checkpoint}: give a file, or the folder of a training run")
+        return path
+    if not c.address:
+        raise ConfigError(
+            f"{section}.checkpoint is empty: give a parameter file (.npz), the folder of a training run, or a "
+            "publisher's file"
+        )
+    remedy = f"give the path of one that you have with --config.{section}.checkpoint="
+    with config_errors():
+        return fetch(c.address, file=c.file or None, sha256=c.sha256, remedy=remedy)
+
+
+def load_checkpoint(config, section: str = "model") -> tuple[dict, dict]:
+    """(params, meta) of that checkpoint, in the form of models.load_params, whatever form it is stored in."""
+    path = locate(config, section)
+    with config_errors():
+        written_here = (path / "params.npz").is_file() if path.is_dir() else path.suffix == ".npz"
+        return models.load_params(path) if written_here else load(path, config[section].release)

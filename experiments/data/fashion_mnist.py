@@ -1,0 +1,97 @@
+"""Data sets as uint8 arrays. Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747) comes as four idx files.
+
+Sought in this order: a given folder, the system package's folder, the cache; else downloaded into the cache. What was
+downloaded is compared with SHA-256 checksums of the decompressed content (packagers compress anew).
+"""
+
+import gzip
+import hashlib
+import os
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from experiments.data import fetch
+
+SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
+SHAPES = {
+    "train-images-idx3-ubyte": (60_000, 28, 28),
+    "train-labels-idx1-ubyte": (60_000,),
+    "t10k-images-idx3-ubyte": (10_000, 28, 28),
+    "t10k-labels-idx1-ubyte": (10_000,),
+}
+SHA256 = {
+    "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+}
+CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+
+
+def locate(folder, name: str) -> Path | None:
+    """The file of this name in the folder, plain or .gz."""
+    return next((p for p in (Path(folder) / name, Path(folder) / f"{name}.gz") if p.is_file()), None)
+
+
+def cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "fashion-mnist"
+
+
+def download(name: str, folder, url: str = URL, sha256: str | None = None, progress: bool = True) -> Path:
+    """Fetch `url/name.gz` into the folder; ValueError if its content differs from the checksum (nothing is kept)."""
+    source = f"{url.rstrip('/')}/{name}.gz"
+    return fetch.fetch(
+        source,
+        folder,
+        progress=progress,
+        remedy="fetch the four files by hand and give their folder with --config.data.path=",
+        check=lambda path: verify(path, sha256 or SHA256[name], source),
+    )
+
+
+def verify(path, sha256: str, source: str) -> None:
+    try:
+        found = hashlib.sha256(gzip.decompress(Path(path).read_bytes())).hexdigest()
+    except (EOFError, OSError, zlib.error) as error:
+        raise ValueError(f"{source} did not arrive as a whole gzip file ({error}): try again") from error
+    if found != sha256:
+        raise ValueError(
+            f"{source} has the SHA-256 {found}, expected {sha256}; it was not kept: try again, or give a "
+            "folder with the data set's own files"
+        )
+
+
+def find(name: str, path="", url: str = URL) -> Path:
+    """Where an idx file is: in the given folder (then nowhere else), the system package, the cache; else downloaded."""
+    if path:
+        found = locate(path, name)
+        if found is None:
+            raise FileNotFoundError(
+                f"no {name} or {name}.gz in data.path = {path}: give the folder that holds the "
+                "four idx files, or leave it empty"
+            )
+        return found
+    return locate(SYSTEM_FOLDER, name) or locate(cache_folder(), name) or download(name, cache_folder(), url)
+
+
+def load(name: str = "fashion_mnist", path="", url: str = URL) -> tuple[np.ndarray, ...]:
+    """(train images uint8 [60000, 28, 28, 1], train labels uint8 [60000], test images, test labels)."""
+    if name != "fashion_mnist":
+        raise ValueError(f"unknown data set {name!r}: known are fashion_mnist")
+    arrays = []
+    for file, shape in SHAPES.items():
+        found = find(file, path, url)
+        array = read_idx(found)
+        if array.shape[1:] != shape[1:] or (not path and array.shape != shape) or not len(array):
+            raise ValueError(f"{found} holds an array of {array.shape}, expected {shape}: it is of another data set")
+        arrays.append(array[..., None] if array.ndim == 3 else array)
+    for images, labels in (arrays[:2], arrays[2:]):
+        if len(images) != len(labels) or labels.max() >= len(CLASSES):
+            raise ValueError(
+                f"{path or found.parent}: {len(images)} images have {len(labels)} labels up to "
+                f"{labels.max()}, expected as many, up to {len(CLASSES) - 1}: take all files from one set"
+            )
+    return tuple(arrays)

@@ -1,0 +1,82 @@
+"""What is summed over samples, of any first part of them, without having them all in memory."""
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.build.schedules import ConfigError
+from experiments.metrics.frechet import bounds, merged
+from experiments.metrics.moments import Moments
+from experiments.metrics.spaces import Space, features
+from experiments.sampling.store import Block
+
+
+class Tally(NamedTuple):
+    """Of `count` samples: moments of the features of consecutive parts, of which the jackknife leaves out one at a time
+    (none without features), and sums [2, *D] of values and squares, None where they are not known.
+    """
+
+    count: int
+    parts: Sequence[Moments] = ()
+    sums: np.ndarray | None = None
+
+    def pixels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance (divided by N - 1) of every value [*D], float64, in [-1, 1] where images are uint8."""
+        total, squares = self.sums.astype(np.float64)
+        scale, shift = (127.5, 1) if self.sums.dtype.kind == "i" else (1, 0)
+        variance = (squares - total**2 / self.count) / max(self.count - 1, 1)
+        return total / self.count / scale - shift, variance / scale**2
+
+    def arrays(self) -> dict:
+        """What is known, by name; of features mean and covariance, as mu and sigma."""
+        found = {"count": np.int64(self.count)}
+        if self.parts and self.count > 1:
+            features = merged(self.parts)
+            found |= {"mu": features.mean, "sigma": features.covariance()}
+        if self.sums is not None:
+            found |= dict(zip(("pixel_mean", "pixel_variance"), self.pixels()))
+        return found
+
+
+def tallies(blocks: Iterable[Block], counts: Sequence[int], space: Space | None) -> dict[int, Tally]:
+    """{count: of the samples below `count`} from blocks in the order of their indices, none of which is missing.
+
+    Features of another network than that of `space` are taken anew from the images; ConfigError where these were not
+    kept.
+    """
+    network, last = space.network if space else "", max(counts)
+    cuts = list(pairwise(sorted(set().union(*map(bounds, counts)))))
+    moments, sums = {}, {}
+    for block in blocks:
+        begin, end = int(block.indices[0]), min(int(block.indices[-1]) + 1, last)
+        if begin >= last:
+            break
+        for count in (count for count in counts if begin < count):
+            more = block.first(min(count, end) - begin).sums
+            before = sums.get(count, 0)
+            sums[count] = None if more is None or before is None else before + more
+        rows = _rows(block.first(end - begin), space, network) if space else None
+        for start, stop in cuts if space else ():
+            more = rows[max(start - begin, 0) : max(stop - begin, 0)]
+            if len(more):
+                more = Moments.of(more)
+                moments[start] = moments[start].merge(more) if start in moments else more
+    return {count: Tally(count, _parts(moments, bounds(count)), sums[count]) for count in counts}
+
+
+def _parts(moments: dict, edges: Sequence[int]) -> list[Moments]:
+    """From moments between finer edges, by their lower ones."""
+    return [merged([moments[at] for at in moments if a <= at < b]) for a, b in pairwise(edges)] if moments else []
+
+
+def _rows(block: Block, space, network) -> np.ndarray:
+    if str(block.network) == network:
+        return block.features
+    if not block.has_images():
+        raise ConfigError(
+            "the samples have no features of this network, and their images were not kept: score them with the "
+            "features they were drawn with, or draw them again with sample.keep=npz in another --workdir"
+        )
+    return features(space, block.images)

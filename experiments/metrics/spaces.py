@@ -1,0 +1,65 @@
+"""Features of images, in which distances between sets of images are measured, and what names them in a passport."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from experiments.data import fashion_mnist as data
+from experiments.support.mesh import make_mesh, place, stream
+from models import inception
+from solvers.fingerprint import fingerprint
+
+SPACES = ("classifier", "inception", "spatial", "pixels")
+METRICS = {"inception": "fid", "spatial": "sfid"}
+PLAIN = "no resize; x / 127.5 - 1"
+
+
+class Space(NamedTuple):
+    """`name`, one of SPACES, with its network: a flax module and parameters, None for pixels.
+
+    spatial: the part of Inception's features that sFID is of (Nash et al. 2021, arXiv 2103.03841).
+    """
+
+    name: str
+    module: Any = None
+    params: Any = None
+
+    @property
+    def network(self) -> str:
+        """The hash of the weights, whatever file they came in; empty for pixels."""
+        return "" if self.params is None else fingerprint(self.params)
+
+    @property
+    def metric(self) -> str:
+        """What the Fréchet distance is called: FID is that of Inception's features, and no other."""
+        return METRICS.get(self.name, "frechet")
+
+    def about(self) -> dict:
+        """Of a passport: which features, and what becomes of an image before."""
+        rule = inception.RULE if self.name in METRICS else PLAIN
+        return {"features": f"{self.name} {self.network}".strip(), "input": rule}
+
+    def on_device(self, images):
+        """Features float32 [B, F] of uint8 images [B, H, W, C], which are on the devices."""
+        return _on_device(self.name, self.module, self.params, images)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _on_device(name, module, params, images):
+    if name in METRICS:
+        return module.apply({"params": params}, images)[list(METRICS).index(name)]
+    if name == "pixels":
+        return data.to_float(images).reshape(len(images), -1)
+    return module.apply({"params": params}, data.to_float(images))[0]
+
+
+def features(space: Space, images, batch: int = 250) -> np.ndarray:
+    """Features float32 [N, F] of images uint8 [N, H, W, C], on all local devices."""
+    images = np.asarray(images)
+    if images.dtype != np.uint8:
+        raise ValueError(f"features are of uint8 images, got {images.dtype}: convert them with data.to_uint8")
+    mesh = make_mesh(jax.local_devices())
+    placed = space._replace(params=place(mesh, space.params))
+    return np.concatenate([found for _, found in stream(placed.on_device, (images,), batch=batch, mesh=mesh)])

@@ -1,0 +1,121 @@
+"""This project's sampling beside that of others, in turns and in one run: overhead per step, and a whole network.
+
+    python main.py --config=configs/peers.py
+
+1. Overhead, at several shapes of the state: the time of a whole sampling with a cheap network (a 3x3 convolution; two
+   thin dense layers for samples that are no images), less that of as many calls of the same network alone, per step.
+   - Here: DPM-Solver++(2M), UniPC-3 and DPM-Solver-v3 (with random numbers for statistics), `solvers.sample` under
+     jax.jit on one device. Others: diffusers' schedulers, k-diffusion, and the official code of DPM-Solver-v3
+     (`peers.dpm_v3`, in float32), each with the prediction that costs it least.
+   - On a CPU the measure is CPU time, of all threads of the process. PyTorch has one thread: a second one takes no work
+     away, but waits busily. Ours takes as many as XLA likes, so that wall time favours it. On a GPU: wall time.
+   - `copy`: a plain copy of what the solver must move per step, K + 4 states for scalar tables of depth K, and K + 3
+     coefficients of the data shape once per batch for DPM-Solver-v3 (2 K + 7 states in a batch of one), half of it
+     read and half of it written.
+   - first: the first sampling, compilation included (`compilation_cache` counts). build: table or constructor.
+     Memory of the build, and of one sampling beside noise and table: the most that is resident at once beyond what was
+     before (Linux; to 0.3 MB). Instead for samplings here XLA's account of the program, in which nothing is hidden by
+     memory that the process kept, and for PyTorch's on a GPU its allocator's.
+   - difference: of the samples from ours, over the largest, for the same method on the same times.
+2. Network: EDM's CIFAR-10 DDPM++ and DPM-Solver++(2M) with `peers.nfe` evaluations, against the original
+   (`peers.edm`) in PyTorch, see peer_network.py. On a GPU also in bfloat16, where float32 means TF32 on both sides.
+
+Ratios are of neighbours in time; numbers are medians, in brackets are the quartiles. What is missing is said, and left
+out. jax takes three quarters of a GPU's memory: XLA_PYTHON_CLIENT_PREALLOCATE=false leaves a small one to both.
+Writes results.json, results.csv and peers.png.
+"""
+
+import re
+import shutil
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import jax
+from tqdm import tqdm
+
+from experiments.build.schedules import ConfigError
+from experiments.peers import contest as peer_contest
+from experiments.peers import network as peer_network
+from experiments.peers.case import make_case
+from experiments.peers.summary import COLUMNS, plot, text
+from experiments.support import tables as report
+
+NEEDED = {  # what a checkout must have, and where it is
+    "dpm_v3": ("codebases/edm/samplers/dpm_solver_v3.py", "github.com/thu-ml/DPM-Solver-v3"),
+    "edm": ("training/networks.py", "github.com/NVlabs/edm"),
+}
+LEAST = {"steps": 3, "repeats": 1, "nfe": 2, "batch": 0, "blocks": 1, "network_repeats": 1}
+PACKAGES = ("jax", "jaxlib", "numpy", "torch", "diffusers", "k-diffusion")
+
+
+def run(config, workdir) -> list[dict]:
+    workdir, c = Path(workdir), config.peers
+    shapes = check(c)
+    report.write_config(workdir / "config.json", config)
+    rows = []
+    with tqdm(total=len(shapes) + 1, desc="peers", unit="part", disable=None) as bar:
+        for shape in shapes:
+            rows += peer_contest.overheads(make_case(shape, c.steps, c.nodes), c.repeats, c.dpm_v3)
+            bar.update()
+        rows += peer_network.compare(peer_network.Contest(c), c.network_repeats)
+        bar.update()
+    device = jax.devices()[0]
+    about = {"versions": versions(c), "device": device.device_kind, "platform": device.platform}
+    about |= {"devices": len(jax.devices()), "steps": c.steps, "repeats": c.repeats}
+    about |= {"network_repeats": c.network_repeats}
+    report.write_json(workdir / "results.json", {"rows": rows} | about)
+    report.write_csv(workdir / "results.csv", rows, COLUMNS)
+    plot(workdir / "peers.png", rows, "cpu" if device.platform == "cpu" else "wall")
+    print(text(rows, about))
+    return rows
+
+
+def check(c) -> list[tuple]:
+    """The shapes of states, of a section `peers` in which nothing is wrong."""
+    for key, least in LEAST.items():
+        if c[key] < least:
+            raise ConfigError(f"peers.{key} must be at least {least}, got {c[key]}: raise it")
+    if c.nodes < c.steps or c.nodes % c.steps:
+        raise ConfigError(f"peers.nodes must be a multiple of peers.steps = {c.steps}, got {c.nodes}: change one")
+    if c.channels < 32 or c.channels % 32:
+        raise ConfigError(f"peers.channels must be a multiple of 32, got {c.channels}: 128 is the full width")
+    for key, (file, address) in NEEDED.items():
+        if c[key] and not (Path(c[key]) / file).is_file():
+            raise ConfigError(
+                f"peers.{key} must be a checkout of {address}, {c[key]} has no {file}: "
+                "name its folder, or leave it empty"
+            )
+    return [shape_of(part) for part in c.shapes.split(",")]
+
+
+def shape_of(part: str) -> tuple:
+    """(64, 32, 32, 3) of 64x32x32x3."""
+    if not re.fullmatch(r"\s*[1-9]\d*(x[1-9]\d*)+\s*", part):
+        raise ConfigError(
+            f"peers.shapes must name shapes like 64x32x32x3, samples first, got {part.strip()!r}: "
+            "separate them by commas"
+        )
+    return tuple(map(int, part.split("x")))
+
+
+def versions(c) -> dict:
+    """Of packages that are installed, and the commits of checkouts."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    for key in NEEDED:
+        if c[key]:
+            found[NEEDED[key][1]] = commit(c[key])
+    return found
+
+
+def commit(folder) -> str:
+    """Of a checkout; "commit unknown" where git or its folder is missing."""
+    if not shutil.which("git") or not (Path(folder) / ".git").exists():
+        return "commit unknown"
+    done = subprocess.run(["git", "-C", str(folder), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)
+    return done.stdout.strip() or "commit unknown"

@@ -1,0 +1,229 @@
+"""The samplers of others, in PyTorch: the one file that may import torch, diffusers and k_diffusion.
+
+None of them is a requirement. They are imported where they are first used; what cannot be had is `Missing`, with the
+reason. The official repositories are imported from their checkouts.
+"""
+
+import importlib
+import io
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from contextlib import contextmanager, redirect_stdout
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+import jax
+import numpy as np
+
+from experiments.peers.case import T_END, T_START, Case, Contestant
+
+V3_FOLDER = "codebases/edm"  # of the repository of DPM-Solver-v3
+
+
+class Missing(Exception):
+    """A peer that is not there; the message says so."""
+
+
+@contextmanager
+def importing(folder=None):
+    """Whatever goes wrong in an import, be it of what a package needs itself, means that a peer is missing.
+
+    folder: where a repository's own modules are.
+    """
+    path = list(sys.path)
+    try:
+        sys.path[:0] = [str(Path(folder).absolute())] if folder else []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of how packages import others
+            yield
+    except Exception as error:
+        whole = isinstance(error, ModuleNotFoundError) and error.name in ("torch", "diffusers", "k_diffusion")
+        reason = " ".join(f"{error}".split()) or type(error).__name__
+        raise Missing("not installed" if whole else f"not installed ({reason})") from error
+    finally:
+        sys.path[:] = path
+
+
+def torch_on(threads: int = 1):
+    """(torch, its device): the processor with so many threads, or the GPU where that is jax's device."""
+    with importing():
+        import torch
+    torch.set_num_threads(threads)
+    if jax.devices()[0].platform == "cpu":
+        return torch, torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise Missing("not installed (torch sees no GPU)")
+    return torch, torch.device("cuda")
+
+
+class Arena:
+    """A case in PyTorch: the network, its noise, and contestants of a builder and a sampler.
+
+    Images are [B, C, H, W]; other samples [B, D, 1, 1], as the official code takes nothing else.
+    """
+
+    def __init__(self, case: Case):
+        self.case, (self.torch, self.device) = case, torch_on()
+        self.x = self.tensor(channels_first(case.x))
+        self.network, self.still = self.layers(case.weights), self.layers(case.still)
+
+    def tensor(self, array):
+        return self.torch.from_numpy(np.array(array, order="C")).to(self.device)
+
+    def layers(self, weights) -> Callable:
+        if len(weights) == 1:
+            kernel = self.tensor(weights[0].transpose(3, 2, 0, 1))
+            return lambda x: self.torch.nn.functional.conv2d(x, kernel, padding=1)
+        down, up = map(self.tensor, weights)
+        return lambda x: (x.flatten(1) @ down @ up).view_as(x)
+
+    def contestant(self, build, run, prediction=None, ready=lambda made: None) -> Contestant:
+        def quiet(work, *args):
+            with self.torch.no_grad(), redirect_stdout(io.StringIO()):
+                result = work(*args)
+            self.wait()
+            return result
+
+        def calls():
+            x = self.x
+            for _ in range(self.case.steps):
+                x = self.still(x)
+
+        def memory(made):
+            if self.device.type == "cpu":
+                return None
+            self.torch.cuda.reset_peak_memory_stats()
+            before = self.torch.cuda.memory_allocated()
+            quiet(run, made)
+            return self.torch.cuda.max_memory_allocated() - before
+
+        return Contestant(
+            *(partial(quiet, work) for work in (build, run, calls)),
+            read=lambda x: channels_last(x.cpu().numpy(), self.case.x.shape),
+            prediction=prediction,
+            ready=ready,
+            memory=memory,
+        )
+
+    def wait(self):
+        if self.device.type == "cuda":
+            self.torch.cuda.synchronize()
+
+
+def channels_first(x):
+    """[n, H, W, C] -> [n, C, H, W]; [n, *D] -> [n, D, 1, 1]."""
+    return np.moveaxis(x, -1, 1) if x.ndim == 4 else x.reshape(len(x), -1, 1, 1)
+
+
+def channels_last(x, shape):
+    return np.moveaxis(x, 1, -1) if len(shape) == 4 else x.reshape(shape)
+
+
+def diffusers(name: str, options: dict, case: Case, folder) -> Contestant:
+    """A scheduler, with its own noise levels of a VP schedule; the network predicts x0, which costs it least."""
+    arena = Arena(case)
+    with importing():
+        import diffusers
+
+    def build():
+        scheduler = getattr(diffusers, name)(prediction_type="sample", **options)
+        reset(scheduler)
+        return scheduler
+
+    def reset(scheduler):
+        scheduler.set_timesteps(case.steps, device=arena.device)
+
+    def run(scheduler):
+        x = arena.x
+        for t in scheduler.timesteps:
+            x = scheduler.step(arena.network(x), t, x).prev_sample
+        return x
+
+    return arena.contestant(build, run, ready=reset)
+
+
+def k_diffusion(case: Case, folder) -> Contestant:
+    arena = Arena(case)
+    with importing():
+        from k_diffusion.sampling import sample_dpmpp_2m
+
+    def run(sigmas):
+        return sample_dpmpp_2m(lambda x, sigma: arena.network(x), arena.x, sigmas, disable=True)
+
+    return arena.contestant(lambda: arena.tensor(case.times.astype(np.float32)), run, "x0")
+
+
+class Schedule:
+    """EDM's, as the official samplers want it, in float32. With theirs, of float64, they run in float64 only."""
+
+    marginal_alpha = staticmethod(lambda t: t * 0 + 1)
+    marginal_log_mean_coeff = staticmethod(lambda t: t * 0)
+    marginal_std = staticmethod(lambda t: t)
+    marginal_lambda = staticmethod(lambda t: -t.log())
+    inverse_lambda = staticmethod(lambda lam: (-lam).exp())
+
+
+def official(module: str, name: str, kind: dict, options: dict, case: Case, folder) -> Contestant:
+    """DPM-Solver++ or UniPC of the repository of DPM-Solver-v3; the network predicts eps, which costs it least."""
+    arena, sampler = Arena(case), official_class(module, name, folder)
+    options = options | {"t_start": T_START, "t_end": T_END, "skip_type": "logSNR", "steps": case.steps}
+
+    def run(made):
+        return made.sample(lambda x, t: arena.network(x), arena.x, **options)
+
+    return arena.contestant(partial(sampler, Schedule(), **kind), run, "eps")
+
+
+def official_v3(case: Case, folder) -> Contestant:
+    """DPM-Solver-v3, whose code asks for CUDA everywhere: on a processor that is made to mean nothing."""
+    arena, sampler = Arena(case), official_class("dpm_solver_v3", "DPM_Solver_v3", folder)
+    kept = tempfile.TemporaryDirectory(prefix="peers-")
+    for file, names in (("l", "l"), ("sb", "sb")):
+        arrays = {key: channels_first(getattr(case.ems, key)).astype(np.float32) for key in names}
+        np.savez(Path(kept.name) / f"{file}.npz", **arrays)
+
+    def on_device(work):
+        if arena.device.type == "cuda":
+            return work()
+        with mock.patch.object(arena.torch.Tensor, "cuda", lambda tensor: tensor):
+            return work()
+
+    def build():
+        ends = {"t_start": T_START, "t_end": T_END, "device": arena.device.type}
+        return on_device(lambda: sampler(kept.name, Schedule(), case.steps, **ends))
+
+    def run(made):
+        options = {"p_pseudo": False, "use_corrector": True, "c_pseudo": False, "lower_order_final": True}
+        return on_device(lambda: made.sample(lambda x, t: arena.network(x), arena.x, order=3, **options))
+
+    return arena.contestant(build, run, "eps")
+
+
+def official_class(module: str, name: str, folder):
+    if not folder:
+        raise Missing("not installed (peers.dpm_v3 is empty)")
+    with importing(Path(folder) / V3_FOLDER):
+        return getattr(importlib.import_module(f"samplers.{module}"), name)
+
+
+class Peer(NamedTuple):
+    """make(case, folder of the official code) -> Contestant, or `Missing`. solver: a key of peer_case.OURS."""
+
+    library: str
+    solver: str
+    make: Callable
+
+
+PLUS, SECOND = {"algorithm_type": "dpmsolver++"}, {"order": 2, "lower_order_final": False}
+PEERS = (
+    Peer("diffusers", "DPM-Solver++(2M)", partial(diffusers, "DPMSolverMultistepScheduler", PLUS)),
+    Peer("diffusers", "UniPC-3", partial(diffusers, "UniPCMultistepScheduler", {"solver_order": 3})),
+    Peer("k-diffusion", "DPM-Solver++(2M)", k_diffusion),
+    Peer("official", "DPM-Solver++(2M)", partial(official, "dpm_solver", "DPM_Solver", PLUS, SECOND)),
+    Peer("official", "UniPC-3", partial(official, "uni_pc", "UniPC", {"variant": "bh2"}, {"order": 3})),
+    Peer("official", "DPM-Solver-v3", official_v3),
+)

@@ -1,0 +1,104 @@
+"""What `throughput` says: where the time goes, in lines and in a picture."""
+
+import numpy as np
+
+from experiments.support.plots import plt, save
+
+QUARTILES = ("median", "low", "high")
+PARTS = {"bare": "network", "engine": "noise and solver", "runner": "reading and writing", "scored": "scoring"}
+
+
+def shares_of(seconds: dict) -> list[dict]:
+    """Of seconds [segments] by contestant, what each takes more than the one before: of the whole time of the last one,
+    and the quartiles over segments of the same within a segment."""
+    taken = np.array(list(seconds.values()))
+    more = np.diff(taken, axis=0, prepend=0)
+    shares, quartiles = more.sum(axis=1) / taken[-1].sum(), np.percentile(more / taken[-1], (25, 75), axis=1).T
+    return [
+        {"part": PARTS[name], "share": float(share), "low": float(low), "high": float(high)}
+        for name, share, (low, high) in zip(seconds, shares, quartiles)
+    ]
+
+
+def text(rows, shares, about: dict, absent) -> str:
+    """about: solver, nfe, batch, devices, platform, cores; absent: numbers of devices that there are not."""
+    kinds = {kind: [row for row in rows if row["what"] == kind] for kind in dict.fromkeys(row["what"] for row in rows)}
+    cores = " on {cores} cores".format(**about) if about["cores"] else ""
+    lines = ["{solver}, {nfe} network evaluations, {devices} {platform} devices".format(**about) + cores]
+    lines[0] += f"; medians of {kinds['batch'][0]['repeats']} (quartiles)"
+    lines += [
+        f"  batch {row['name']:<4}  {_quartiles(row, 'images_per_second', '.1f')} images/s" for row in kinds["batch"]
+    ]
+    first = kinds["contestant"][0]
+    lines.append(
+        f"{first['repeats']} times {first['images']} images in batches of {about['batch']}, over the bare network:"
+    )
+    for row in kinds["contestant"]:
+        ratio = f"{_quartiles(row, 'ratio', '.3f')} of its time, {row['ratio_of_totals']:.3f} in total"
+        lines.append(f"  {row['name']:10s}  {_quartiles(row, 'images_per_second', '.1f')} images/s, {ratio}")
+    lines.append(f"batches of {about['batch']} on the first devices, over {kinds['devices'][0]['name']}:")
+    for row in kinds["devices"]:
+        faster = f"{_quartiles(row, 'ratio', '.2f')} times as fast"
+        lines.append(f"  {row['name']:<10}  {_quartiles(row, 'images_per_second', '.1f')} images/s, {faster}")
+    if absent:
+        lines.append(f"  {', '.join(map(str, absent)):10s}  there are not so many; cpu_devices simulates them")
+    lines.append("compilation of a batch, with the persistent cache:")
+    for state in dict.fromkeys(row["name"].rpartition(" ")[2] for row in kinds["compilation"]):
+        stages = [row for row in kinds["compilation"] if row["name"].endswith(state)]
+        parts = ", ".join(f"{row['name'].partition(',')[0]} {row['seconds_median']:.2f}" for row in stages[:-1])
+        whole = f"{_quartiles(stages[-1], 'seconds', '.2f')} s, {stages[-1]['ratio_median']:.2f} of empty"
+        lines.append(f"  {state:10s}  {whole} ({parts})")
+    return "\n".join([*lines, _limit(shares, first["repeats"] * first["images"])])
+
+
+def _quartiles(row, key, form) -> str:
+    median, low, high = (format(row[f"{key}_{q}"], form) for q in QUARTILES)
+    return f"{median} ({low} to {high})"
+
+
+def _limit(shares, images) -> str:
+    most, *others = sorted(shares, key=lambda share: -share["share"])
+    others = "; ".join(f"{share['part']} {share['share']:.1%}" for share in others)
+    return f"limited by {most['part']}, {most['share']:.1%} of the time of {images} images; {others}"
+
+
+def plot(path, rows, shares, cores: int | None) -> None:
+    """Images per second by batch, shares of the time, and what more devices give; error bars are the quartiles.
+
+    cores: that all devices share, where they are simulated.
+    """
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(12, 3.4), layout="constrained")
+    sizes, *measured = _points(rows, "batch", "images_per_second")
+    left.errorbar(sizes, *measured, marker="o", capsize=3)
+    left.set_xscale("log", base=2)
+    left.set(xlabel="batch", ylabel="images per second", title="by batch")
+
+    parts = [share["part"] for share in shares]
+    values, low, high = (100 * np.array([share[key] for share in shares]) for key in ("share", "low", "high"))
+    middle.barh(parts, values, color="C1")
+    middle.hlines(parts, low, high, color="black")
+    for part, value, end in zip(parts, values, np.maximum(values, high)):
+        middle.text(max(end, 0) + 2, part, f"{value:.1f} %", va="center")
+    middle.set_xlim(min(0, *low) - 2, 140)
+    middle.invert_yaxis()
+    middle.set(xlabel="% of the time", title="what limits")
+
+    counts, *measured = _points(rows, "devices", "ratio")
+    right.errorbar(counts, *measured, marker="o", capsize=3, label="measured")
+    ideal, label = np.minimum(counts, cores or np.inf), f"ideal, of {cores} cores" if cores else "ideal"
+    right.plot(counts, ideal / ideal[0], color="0.7", linestyle="--", label=label)
+    right.set_xscale("log", base=2)
+    right.set(xlabel="devices", ylabel=f"times as fast as {counts[0]}", title="by devices, same batch")
+    right.legend()
+    for axis, ticks in ((left, sizes), (right, counts)):
+        axis.set_xticks(ticks, ticks)
+        axis.minorticks_off()
+        axis.set_ylim(0, 1.1 * axis.dataLim.y1)
+    save(figure, path)
+
+
+def _points(rows, what, key):
+    """x, medians, and (below, above) them to the quartiles."""
+    rows = [row for row in rows if row["what"] == what]
+    median, low, high = (np.array([row[f"{key}_{q}"] for row in rows]) for q in QUARTILES)
+    return [row["name"] for row in rows], median, (median - low, high - median)
