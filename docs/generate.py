@@ -1,6 +1,6 @@
 """Writes the list of experiments, which is made of their registry, into README.md and docs/commands.md.
 
-    python docs/generate.py
+python docs/generate.py
 """
 
 import re
