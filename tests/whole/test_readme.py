@@ -12,6 +12,7 @@ import pytest
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
+import solvers
 from configs.default import get_config
 from experiments import EXPERIMENTS
 from tests.helpers.places import ROOT
@@ -177,3 +178,8 @@ def test_sections_of_the_config_are_all_listed():
     table = PAGES["docs/commands.md"].partition("| section | keys of |")[2].partition("## ")[0]
     sections = {name for name, value in get_config().items() if isinstance(value, ConfigDict)}
     assert sections - set(re.findall(r"`(\w+)`", table)) == set()
+
+
+def test_the_citation_has_the_version():
+    assert f"\nversion: {solvers.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"## Unreleased: {solvers.__version__}\n" in PAGES["CHANGELOG.md"]
