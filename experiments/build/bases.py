@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import models
-from experiments.build.schedules import choose, find
+from experiments.build.checkpoints import find
 from experiments.metrics.frechet import load_reference
 from experiments.metrics.threads import one_thread
+from experiments.support.errors import choose
 
 
 def turn(config, network):

@@ -4,8 +4,10 @@ import jax
 import numpy as np
 
 import gaussian
+from experiments.build.checkpoints import find
 from experiments.build.network import Network
-from experiments.build.schedules import ConfigError, build_schedule, config_errors, find, is_guided, sampling_range
+from experiments.build.schedules import build_schedule, is_guided, sampling_range
+from experiments.support.errors import ConfigError, config_errors
 
 
 def build_gaussian(config, network: Network) -> gaussian.Mixture:

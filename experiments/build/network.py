@@ -13,17 +13,10 @@ import models
 import solvers.schedule as schedules
 from experiments.build.bases import turn
 from experiments.build.checkpoints import load_checkpoint
-from experiments.build.schedules import (
-    ConfigError,
-    build_schedule,
-    choose,
-    config_errors,
-    has_classifier,
-    is_guided,
-    sampling_range,
-)
+from experiments.build.schedules import build_schedule, has_classifier, is_guided, sampling_range
 from experiments.data.fashion_mnist import SHAPES
-from experiments.sampling import draw as runner
+from experiments.support import keys
+from experiments.support.errors import ConfigError, choose, config_errors
 
 TELEPORTING = ("benchmark", "sample", "speed", "throughput")  # the experiments that take teleport.sigma
 LEEWAY = 1e-3  # of the noise levels of a network: ends of schedules are given in few digits
@@ -168,7 +161,7 @@ def build_labels(config, network: Network, indices, seed=None) -> np.ndarray:
         return (np.asarray(indices) % classes).astype(np.int32)
     if wanted == "random" and classes:
         seed = config.sample.seed if seed is None else seed
-        return np.asarray(runner.random_labels(seed, np.asarray(indices, np.int32), classes))
+        return np.asarray(keys.random_labels(seed, np.asarray(indices, np.int32), classes))
     if not wanted.isdigit() or int(wanted) >= classes:
         raise ConfigError(f"model.labels must be none, all, random, or a class below {classes}, got {wanted!r}")
     return np.full(len(indices), int(wanted), np.int32)

@@ -1,15 +1,10 @@
 """From a config to schedule, range of sampling and solvers; tables are in tables.py, networks in network.py."""
 
-from pathlib import Path
-
 import numpy as np
 
 import solvers.schedule as schedules
-from experiments.data.fetch import fetch
 from experiments.support.errors import ConfigError, check_known, choose, config_errors
 from solvers import SOLVERS
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def is_guided(config) -> bool:
@@ -19,17 +14,6 @@ def is_guided(config) -> bool:
 
 def has_classifier(config) -> bool:
     return bool(config.guidance.checkpoint or config.guidance.address)
-
-
-def find(path) -> Path:
-    """A path as given if it exists, else relative to the project's folder (the embedded assets).
-
-    An address is downloaded into the cache, once.
-    """
-    if str(path).startswith(("http://", "https://")):
-        with config_errors():
-            return fetch(str(path), remedy="give a path in place of the address")
-    return Path(path) if Path(path).exists() else ROOT / path
 
 
 def build_schedule(config):

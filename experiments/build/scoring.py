@@ -3,12 +3,12 @@
 import hashlib
 from pathlib import Path
 
-from experiments.build.checkpoints import locate
-from experiments.build.schedules import ConfigError, check_known, config_errors, find
+from experiments.build.checkpoints import find, locate
 from experiments.metrics import distances as metrics
 from experiments.metrics import layouts as statistics
 from experiments.metrics.frechet import Frechet, load_reference
 from experiments.metrics.spaces import SPACES, Space
+from experiments.support.errors import ConfigError, check_known, config_errors
 from models import classifier as classifiers
 from models.convert import inception as inception_files
 from models.inception import Inception

@@ -5,15 +5,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from experiments.build.schedules import (
-    ConfigError,
-    build_schedule,
-    check_known,
-    choose,
-    config_errors,
-    is_guided,
-    sampling_range,
-)
+from experiments.build.schedules import build_schedule, is_guided, sampling_range
+from experiments.support.errors import ConfigError, check_known, choose, config_errors
 from solvers import SOLVERS, Table, denoise_to_zero
 from solvers.builders.singlestep import fast_orders, fixed_orders, outer_grid
 from solvers.grid import GRIDS, snap_to

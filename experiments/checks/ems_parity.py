@@ -23,11 +23,13 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from experiments.build.schedules import ConfigError, build_nfes, config_errors
+from experiments.build.schedules import build_nfes
 from experiments.checks import oracle as official
 from experiments.checks import parity
 from experiments.checks.contenders import SETTINGS, compare_published, compare_solvers, load_stored, solve
+from experiments.data import files
 from experiments.support import tables as report
+from experiments.support.errors import ConfigError, config_errors
 from experiments.support.mesh import make_mesh, place
 from solvers import ems
 from solvers.ems.moments import Moments, Plan, gatherer
@@ -52,7 +54,7 @@ def run(config, workdir) -> dict:
         found["published"] += compare_published(oracle, name, own, start, nfes)
         rows, best = compare_solvers(oracle, name, own["default"], start, nfes)
         found["rows"], found["best"] = found["rows"] + rows, found["best"] + best
-    report.write_json(workdir / "results.json", found)
+    files.write_json(workdir / "results.json", found)
     report.write_csv(workdir / "results.csv", found["rows"], tuple(found["rows"][0]))
     print(summary(found, config.ems.probes))
     off = [row for row in found["statistics"] if not row["error"] <= row["tolerance"]]

@@ -15,10 +15,11 @@ from tqdm import tqdm
 
 import gaussian
 import models
-from experiments.build.schedules import ConfigError
 from experiments.checks import oracle as official
+from experiments.data import files
 from experiments.sampling.alignment import align
 from experiments.support import tables as report
+from experiments.support.errors import ConfigError
 from solvers import advance
 
 TOLERANCE = 1e-9
@@ -39,7 +40,7 @@ def run(config, workdir) -> list[dict]:
     rows = summarise(oracle, errors, reasons)
     report.write_csv(workdir / "parity.csv", rows, tuple(rows[0]))
     cases = [case._asdict() | {"error": errors.get(case), "reason": reasons.get(case)} for case in oracle.cases]
-    report.write_json(workdir / "parity.json", {"methods": rows, "cases": cases})
+    files.write_json(workdir / "parity.json", {"methods": rows, "cases": cases})
     print(format_table(rows))
     off = sum(row["off"] for row in rows)
     print(f"{len(errors)} of {len(oracle.cases)} cases run, {len(errors) - off} within tolerance, {off} off")

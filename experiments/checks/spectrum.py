@@ -17,21 +17,15 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from experiments.build.schedules import (
-    ConfigError,
-    build_nfes,
-    build_schedule,
-    build_solvers,
-    choose,
-    config_errors,
-    find,
-    sampling_range,
-)
+from experiments.build.checkpoints import find
+from experiments.build.schedules import build_nfes, build_schedule, build_solvers, sampling_range
 from experiments.build.tables import build_table
+from experiments.data import files
 from experiments.metrics.frechet import load_reference
 from experiments.metrics.threads import one_thread
 from experiments.support import curves as plots_of_errors
 from experiments.support import tables as report
+from experiments.support.errors import ConfigError, choose, config_errors
 from gaussian import Mixture, gaussian_ems, spectrum
 
 PREDICTION = "x0"  # all predictions give the same numbers
@@ -128,5 +122,5 @@ def write(workdir: Path, curves, rows, eigenvalues) -> None:
         lines += [dict(zip(COLUMNS, (label, nfe, *values))) for values in zip(*columns.values())]
     report.write_csv(workdir / "results.csv", lines, COLUMNS)
     found = {"rows": rows, "note": NOTE + NOTE_DATA, "eigenvalues": eigenvalues.tolist(), "curves": stored}
-    report.write_json(workdir / "results.json", found)
+    files.write_json(workdir / "results.json", found)
     plots_of_errors.plot_spectrum(workdir / "spectrum.png", curves, eigenvalues)

@@ -11,15 +11,17 @@ errors are to a fine solution, and spreads are over the seeds. Writes results.cs
 from pathlib import Path
 
 from experiments.build.network import build_model
-from experiments.build.schedules import build_indices, build_nfes, config_errors
+from experiments.build.schedules import build_indices, build_nfes
 from experiments.build.tables import build_table
 from experiments.compare.benchmark import REFERENCE, reference_table
 from experiments.compare.contest import MEASURES, Entry, contest
+from experiments.data import files
 from experiments.ems.estimate import compute, read_ems
 from experiments.images.case import hash_of_ems
 from experiments.sampling.sampler import make_sampler
 from experiments.support import curves as plots_of_errors
 from experiments.support import tables as report
+from experiments.support.errors import config_errors
 
 COLUMNS = ("solver", "nfe", *(f"{column}{end}" for column in MEASURES for end in ("", "_spread")))
 
@@ -34,7 +36,7 @@ def run(config, workdir) -> list[dict]:
     found = contest(config, networks[config.ems.basis], entries, config.ablation.seeds, workdir / "measured.json")
     rows = [{"solver": label, "nfe": nfe} | row for (label, nfe), row in found.items()]
     report.write_csv(workdir / "results.csv", rows, COLUMNS)
-    report.write_json(workdir / "results.json", {"rows": rows, "images": len(build_indices(config))})
+    files.write_json(workdir / "results.json", {"rows": rows, "images": len(build_indices(config))})
     titles = {column: title for column, title in MEASURES.items() if all(column in row for row in rows)}
     plots_of_errors.plot_ratios(workdir / "ratios.png", rows, titles)
     for column, title in titles.items():

@@ -25,15 +25,15 @@ from experiments.build.schedules import (
 )
 from experiments.build.scoring import build_frechet
 from experiments.build.tables import build_table, resolve
-from experiments.data.fashion_mnist import to_uint8
+from experiments.data import files
+from experiments.data.pixels import to_uint8
 from experiments.ems.estimate import find_ems
 from experiments.images.case import hash_of_ems, hash_of_table, passport_of
-from experiments.sampling import draw as runner
 from experiments.sampling import exact
 from experiments.sampling.alignment import align
 from experiments.sampling.sampler import make_sampler
 from experiments.support import curves as plots_of_errors
-from experiments.support import plots
+from experiments.support import keys, plots
 from experiments.support import tables as report
 
 REFERENCE = "reference"
@@ -106,7 +106,7 @@ def _advance(bar, rows: int, images: int) -> None:
 def solve_exactly(config, network) -> np.ndarray:
     """The exact solution of a closed-form model, float64, from the same noise."""
     schedule = build_schedule(config)
-    noise = runner.initial_noise(config.sample.seed, build_indices(config), network.shape)
+    noise = keys.initial_noise(config.sample.seed, build_indices(config), network.shape)
     model, span = network.make(network.params, network.classes), sampling_range(config, schedule)
     return exact.solve(model, schedule, initial_scale(config) * noise, *span)
 
@@ -126,14 +126,14 @@ def errors(samples, reference) -> dict:
 def write(workdir: Path, rows, samples, shown: int, note: str) -> None:
     columns = report.COLUMNS + ((COLUMN,) if COLUMN in rows[0] else ())
     report.write_csv(workdir / "results.csv", rows, columns)
-    report.write_json(workdir / "results.json", {"rows": rows, "note": note})
+    files.write_json(workdir / "results.json", {"rows": rows, "note": note})
     plots_of_errors.plot_errors(workdir / "error.png", rows)
     pictures = samples[REFERENCE].ndim == 4
     stored = {key: to_uint8(value) if pictures else value.astype(np.float32) for key, value in samples.items()}
     panels, limit = {}, shown if pictures else None
     for key, value in stored.items():
         name = key if key == REFERENCE else f"{report.slug(key[0])}_{key[1]}"
-        report.write_samples(workdir / "samples" / f"{name}.npz", value, np.arange(len(value)))
+        files.write_samples(workdir / "samples" / f"{name}.npz", value, np.arange(len(value)))
         if key != REFERENCE:
             first = [(REFERENCE, stored[REFERENCE][:limit])]
             panels.setdefault(f"{key[1]} network evaluations", first).append((key[0], value[:limit]))

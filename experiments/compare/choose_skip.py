@@ -16,22 +16,17 @@ from tqdm import tqdm
 import gaussian
 from experiments.build.jumps import build_gaussian, build_jump
 from experiments.build.network import build_model
-from experiments.build.schedules import (
-    build_indices,
-    build_nfes,
-    build_schedule,
-    build_solver,
-    config_errors,
-    sampling_range,
-)
+from experiments.build.schedules import build_indices, build_nfes, build_schedule, build_solver, sampling_range
 from experiments.build.tables import build_table, resolve
 from experiments.compare import heatmaps as plots_of_teleport
 from experiments.compare.benchmark import errors, reference_table
+from experiments.data import files
 from experiments.ems.estimate import find_ems
 from experiments.ems.points import load_data
 from experiments.sampling.sampler import make_sampler
 from experiments.structure import explained
 from experiments.support import tables as report
+from experiments.support.errors import config_errors
 
 LEVELS = 12  # noise levels of the curve
 LOWEST = 0.5
@@ -48,7 +43,7 @@ def run(config, workdir) -> dict:
     best, found = search(config, network, mixture, options, nfe, ems)
     result = {"solver": options["name"], "nfe": nfe, "explained": curve, "by_explained": by_curve(config, curve)}
     result |= {"by_rmse": best, "rmse": [{"teleport": sigma, "rmse": found[sigma]} for sigma in found]}
-    report.write_json(workdir / "choose_skip.json", result)
+    files.write_json(workdir / "choose_skip.json", result)
     plots_of_teleport.plot_choice(workdir / "choose_skip.png", result, config.teleport.share)
     print(text(result, config.teleport.share))
     return result

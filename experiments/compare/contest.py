@@ -16,11 +16,11 @@ from experiments.build.network import build_labels
 from experiments.build.schedules import build_indices
 from experiments.build.scoring import build_frechet
 from experiments.compare.benchmark import errors
-from experiments.data.fashion_mnist import to_uint8
+from experiments.data import files
+from experiments.data.pixels import to_uint8
 from experiments.ems.estimate import identity
 from experiments.images.case import hash_of_table, passport_of
 from experiments.sampling.alignment import align
-from experiments.support import tables as report
 from solvers import Table
 from solvers.fingerprint import fingerprint
 
@@ -56,7 +56,7 @@ def contest(config, network, entries: Mapping, seeds, path: Path) -> dict:
                 known[names[key], seed] = measured
                 row = {"key": str(key), "made": names[key], "seed": seed, "measured": measured}
                 rows.append(row | _passport(config, frechet, entries[key], seed))
-                report.write_json(path, rows)
+                files.write_json(path, rows)
                 bar.update()
     return {key: spread([known[names[key], seed] for seed in seeds]) for key in keys}
 

@@ -17,23 +17,18 @@ import numpy as np
 
 from experiments.build.jumps import build_jumps
 from experiments.build.network import build_model
-from experiments.build.schedules import (
-    ConfigError,
-    build_nfes,
-    build_schedule,
-    build_solvers,
-    config_errors,
-    sampling_range,
-)
+from experiments.build.schedules import build_nfes, build_schedule, build_solvers, sampling_range
 from experiments.build.tables import build_table
 from experiments.compare import heatmaps as plots_of_teleport
 from experiments.compare import published as published_teleport
 from experiments.compare.benchmark import REFERENCE, reference_table
 from experiments.compare.contest import MEASURES, Entry, contest
+from experiments.data import files
 from experiments.ems.estimate import find_ems
 from experiments.images.case import hash_of_ems
 from experiments.sampling.sampler import make_sampler
 from experiments.support import tables as report
+from experiments.support.errors import ConfigError, config_errors
 from solvers.grid import karras
 
 HEUN = "Heun of EDM"
@@ -54,7 +49,7 @@ def run(config, workdir) -> list[dict]:
     note = (
         f"{config.sample.count} images for each of the seeds {config.teleport.seeds}; spread: half the range over them"
     )
-    report.write_json(workdir / "results.json", {"rows": rows, "note": note})
+    files.write_json(workdir / "results.json", {"rows": rows, "note": note})
     plots_of_teleport.plot_heatmaps(workdir / "heatmaps.png", [row for row in rows if row["skipped"] is None])
     plots_of_teleport.plot_curves(workdir / "teleport.png", rows)
     print(text(rows), note, sep="\n")

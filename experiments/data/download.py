@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
-from experiments.support import tables as report
+from experiments.data import files
 
 WAITS = 1, 2, 4  # seconds before each new attempt; attempts are counted anew when one has brought the file further
 TIMEOUT = 60  # seconds without a byte
@@ -81,7 +81,7 @@ def _continue(address, part, progress):
         have = have if reply.status == http.HTTPStatus.PARTIAL_CONTENT else 0
         with open(part, "ab" if have else "wb") as file:
             if not have:  # the part is empty now, so this never describes another version's bytes
-                report.write_json(beside(part, ".json"), {"address": address, "version": _version(reply), "size": size})
+                files.write_json(beside(part, ".json"), {"address": address, "version": _version(reply), "size": size})
             _receive(reply, file, part, have, size, progress)
     if size is not None and (arrived := _size(part)) != size:
         raise ConnectionError(f"the connection ended after {arrived:,} of {size:,} bytes")

@@ -5,6 +5,10 @@ import os
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
+from solvers import npz
+
 
 @contextmanager
 def replacing(path):
@@ -22,3 +26,8 @@ def replacing(path):
 def write_json(path, value):
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2) + "\n")
+
+
+def write_samples(path, images, indices, **more):
+    """`images` uint8 [n, H, W, C] (float32 [n, *D] for data that are not images) and `indices` [n]."""
+    npz.write(path, {"images": images, "indices": np.asarray(indices), **more}, compress=True)

@@ -21,12 +21,14 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from experiments.build.checkpoints import find
 from experiments.build.network import Network, build_model, weights_of
-from experiments.build.schedules import ConfigError, build_schedule, config_errors, find, is_guided, sampling_range
+from experiments.build.schedules import build_schedule, is_guided, sampling_range
 from experiments.ems.points import closed_form, load_points, rule_of
 from experiments.ems.units import gather_all
 from experiments.support import plots
 from experiments.support import tables as report
+from experiments.support.errors import ConfigError, config_errors
 from experiments.support.mesh import make_mesh, place
 from experiments.support.processes import together
 from solvers.ems import EMS, Recipe, check_ems, load_ems, points_wanted, save_ems, statistics

@@ -9,13 +9,14 @@ from tqdm import tqdm
 import gaussian
 from experiments.build.bases import coordinates
 from experiments.build.network import Network, build_labels
-from experiments.build.schedules import ConfigError, build_schedule, check_known, initial_scale, is_guided
+from experiments.build.schedules import build_schedule, initial_scale, is_guided
 from experiments.build.tables import build_table
-from experiments.data import fashion_mnist as data
+from experiments.data import datasets, pixels
+from experiments.data.blocks import read_images
 from experiments.metrics.threads import one_thread
-from experiments.sampling import draw as runner
 from experiments.sampling.sampler import make_sampler
-from experiments.sampling.store import read_images
+from experiments.support import keys
+from experiments.support.errors import ConfigError, check_known
 from experiments.support.mesh import make_mesh
 from solvers import npz
 from solvers.fingerprint import fingerprint
@@ -42,7 +43,7 @@ def load_points(config, network: Network, identity: dict, workdir: Path) -> tupl
     if rule == "noised":
         points, labels = load_data(config, network, count)
     elif rule == "trajectory":
-        points = initial_scale(config) * runner.initial_noise(config.ems.seed, indices, network.shape)
+        points = initial_scale(config) * keys.initial_noise(config.ems.seed, indices, network.shape)
     else:
         points = draw_samples(config, network, identity, labels, workdir / "points.npz")
     return points if network.basis is None else coordinates(network.basis, points), labels
@@ -71,10 +72,10 @@ def closed_form(config, network: Network) -> Network:
     """The exact denoiser of the Gaussian of the data set, of each class where the model is conditional, in pixels."""
     if network.basis is not None or is_guided(config) or config.model.name == "mixture":
         raise ConfigError("ems.model=gaussian is for a network in pixels without guidance: set ems.model=network")
-    images, labels, *_ = data.load(config.data.name, config.data.path)
+    images, labels, *_ = datasets.load(config.data.name, config.data.path)
     labels = np.zeros(len(images), int) if str(config.model.labels) == "none" else labels
     with one_thread(images[0].size):
-        fits = jax.tree.map(np.float32, gaussian.fit_classes(data.to_float(images), labels))
+        fits = jax.tree.map(np.float32, gaussian.fit_classes(pixels.to_float(images), labels))
     schedule = build_schedule(config)
 
     def make(mixture, label):
@@ -94,7 +95,7 @@ def load_data(config, network: Network, count: int) -> tuple[np.ndarray, np.ndar
     if config.images:
         images = read_images(config.images)
     else:
-        images, labels, *_ = data.load(config.data.name, config.data.path)
+        images, labels, *_ = datasets.load(config.data.name, config.data.path)
     if labels is None or wanted == "none":
         labels = build_labels(config, network, np.arange(len(images)))
     elif wanted.isdigit():
@@ -104,4 +105,4 @@ def load_data(config, network: Network, count: int) -> tuple[np.ndarray, np.ndar
             f"ems.points = {count} samples of shape {network.shape} are wanted, there are {len(images)} of "
             f"{images.shape[1:]}: lower ems.points, or give other images"
         )
-    return data.to_float(images[:count]), labels[:count].astype(np.int32)
+    return pixels.to_float(images[:count]), labels[:count].astype(np.int32)

@@ -11,19 +11,20 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from experiments.build.checkpoints import find
 from experiments.build.jumps import build_jumps
 from experiments.build.network import Network, build_labels, build_model
-from experiments.build.schedules import build_nfes, build_solver, find
+from experiments.build.schedules import build_nfes, build_solver
 from experiments.build.scoring import build_frechet
 from experiments.build.tables import build_table, resolve
-from experiments.data.fashion_mnist import to_uint8
+from experiments.data.blocks import Block, sums_of
 from experiments.data.images import SAMPLE_RULE
+from experiments.data.pixels import to_uint8
 from experiments.ems.estimate import find_ems, identity
 from experiments.metrics.frechet import Frechet
 from experiments.metrics.passport import ORIGIN, passport
 from experiments.sampling.alignment import align
 from experiments.sampling.sampler import build_mesh, make_generator
-from experiments.sampling.store import Block, sums_of
 from experiments.support.mesh import place
 from experiments.support.processes import patiently, stop_if_told, together
 from solvers import Table

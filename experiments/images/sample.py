@@ -17,13 +17,16 @@ from jax.experimental import multihost_utils
 from tqdm import tqdm
 
 from experiments.build.published import published_column, published_note
-from experiments.build.schedules import ConfigError, build_indices, build_solver
+from experiments.build.schedules import build_indices, build_solver
+from experiments.data import files
+from experiments.data.blocks import SHOWN
 from experiments.ems.points import load_data
 from experiments.images.case import build_case, make_fill, passport_of
 from experiments.metrics.prefixes import tallies
-from experiments.sampling.store import SHOWN, Blocks
+from experiments.sampling.store import Blocks
 from experiments.support import plots
 from experiments.support import tables as report
+from experiments.support.errors import ConfigError
 from experiments.support.processes import together
 from solvers import npz
 
@@ -82,7 +85,7 @@ def score_all(blocks, counts, frechet, workdir) -> list[dict]:
 
 def write(workdir: Path, rows, blocks, config, network) -> None:
     """results.json, grid.png, and the rows on the screen; points, not images, are drawn over the data."""
-    report.write_json(workdir / "results.json", {"rows": rows, "settings": blocks.settings})
+    files.write_json(workdir / "results.json", {"rows": rows, "settings": blocks.settings})
     if len(network.shape) == 3:
         plots.plot_samples(workdir / "grid.png", first_images(blocks, SHOWN))
     else:

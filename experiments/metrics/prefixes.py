@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.build.schedules import ConfigError
+from experiments.data.blocks import Block
 from experiments.metrics.frechet import bounds, merged
 from experiments.metrics.moments import Moments
 from experiments.metrics.spaces import Space, features
-from experiments.sampling.store import Block
+from experiments.support.errors import ConfigError
 
 
 class Tally(NamedTuple):

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.build.bases import turned
+from experiments.support.keys import key_of, noises
 from experiments.support.mesh import place, rounded, stream
 from solvers import advance
 
@@ -46,7 +47,7 @@ def make_draw(make: Callable, shape, scale: float, in_basis=False) -> Callable:
         return make(params, label)(x, t)
 
     def one(params, table, rows, seed, x, index, label):
-        model, stochastic = partial(network, params, label), jax.random.fold_in(_key(seed, index), 2)
+        model, stochastic = partial(network, params, label), jax.random.fold_in(key_of(seed, index), 2)
         if not in_basis:
             return advance(model, table, x, rows, stochastic)
         basis = params["basis"]
@@ -56,7 +57,7 @@ def make_draw(make: Callable, shape, scale: float, in_basis=False) -> Callable:
     solve = jax.jit(jax.vmap(one, in_axes=(None, None, None, None, 0, 0, 0)), donate_argnums=4)
 
     def draw(params, jump, table, rows, seed, indices, labels):
-        x = begin(jump, _noises(seed, indices, tuple(shape)), labels)
+        x = begin(jump, noises(seed, indices, tuple(shape)), labels)
         return solve(params, table, rows, seed, x, indices, labels)
 
     return draw

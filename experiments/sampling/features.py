@@ -7,10 +7,11 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from experiments.data.blocks import Block, sums_of
 from experiments.data.images import Images
 from experiments.images.case import behind, counted, regroup, sizes_of
 from experiments.metrics.spaces import Space
-from experiments.sampling.store import Block, Blocks, sums_of
+from experiments.sampling.store import Blocks
 from experiments.support.mesh import make_mesh, place, stream
 from experiments.support.processes import patiently, stop_if_told
 from solvers.fingerprint import fingerprint

@@ -4,8 +4,9 @@ import numpy as np
 from jax.sharding import Mesh
 
 from experiments.build.network import build_labels
-from experiments.build.schedules import build_schedule, config_errors, initial_scale
+from experiments.build.schedules import build_schedule, initial_scale
 from experiments.sampling import draw as runner
+from experiments.support.errors import config_errors
 from experiments.support.mesh import first_devices, make_mesh, place
 
 

@@ -18,13 +18,15 @@ from tqdm import tqdm
 import gaussian
 from experiments.build.checkpoints import locate
 from experiments.build.network import build_model
-from experiments.build.schedules import ConfigError, build_schedule, config_errors
-from experiments.data import fashion_mnist as data
+from experiments.build.schedules import build_schedule
+from experiments.data import datasets, files, pixels
 from experiments.structure import explained
 from experiments.structure import plots as plots_of_scores
 from experiments.structure import summary as score_summary
 from experiments.structure.published import PUBLISHED
 from experiments.support import tables as report
+from experiments.support.errors import ConfigError, config_errors
+from solvers import fingerprint
 
 EXACT = gaussian.posterior_mean
 EXPANSIONS = {
@@ -55,16 +57,19 @@ def run(config, workdir) -> dict:
     report.write_config(workdir / "config.json", config)
     network = build_model(config, guidance=False)
     with config_errors():
-        train, labels, test, _ = data.load(config.data.name, config.data.path)
+        train, labels, test, *_ = datasets.load(config.data.name, config.data.path)
     if train.shape[1:] != network.shape:
         raise ConfigError(f"images are {train.shape[1:]}, the network's {network.shape}: name its data set in data")
-    x, parts = explained.aligned(data.to_float(train)), Parts(workdir / "parts", settings(config, train, labels, test))
-    images = {"train": x[: c.images], "test": data.to_float(test[: c.images])}
+    x, parts = (
+        explained.aligned(pixels.to_float(train)),
+        Parts(workdir / "parts", settings(config, train, labels, test)),
+    )
+    images = {"train": x[: c.images], "test": pixels.to_float(test[: c.images])}
     mean = x.mean(axis=0, dtype=np.float64)
     rows = measure(config, network, images, mean, closed_forms(c, x, labels), parts)
     found = {"rows": rows, **score_summary.summary(rows, c.share)}
     report.write_csv(workdir / "results.csv", rows, COLUMNS)
-    report.write_json(workdir / "results.json", found)
+    files.write_json(workdir / "results.json", found)
     plots_of_scores.plot_scores(workdir / "scores.png", rows)
     plots_of_scores.plot_sweeps(workdir / "sweeps.png", rows)
     plots_of_scores.plot_table(workdir / "table.png", rows)
@@ -87,7 +92,7 @@ class Parts(NamedTuple):
         return found["rows"] if found.get("settings") == self.settings else None
 
     def write(self, name: str, rows):
-        report.write_json(self.path(name), {"settings": self.settings, "rows": rows})
+        files.write_json(self.path(name), {"settings": self.settings, "rows": rows})
 
 
 def settings(config, *arrays) -> dict:
@@ -95,7 +100,7 @@ def settings(config, *arrays) -> dict:
     own = {key: config[key].to_dict() for key in ("score_analysis", "schedule", "model", "mixture")}
     if config.model.name != "mixture" and (path := locate(config)).is_file():
         own["parameters"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return json.loads(json.dumps(own | {"seed": config.sample.seed, "data": data.checksum(*arrays)}))
+    return json.loads(json.dumps(own | {"seed": config.sample.seed, "data": fingerprint.checksum(*arrays)}))
 
 
 def closed_forms(c, x, labels) -> list[Form]:

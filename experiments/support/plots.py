@@ -6,7 +6,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from experiments.support.tables import replacing
+from experiments.data.files import replacing
 
 
 def tile(images, columns):

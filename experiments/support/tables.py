@@ -4,11 +4,8 @@ import csv
 import json
 import re
 
-import numpy as np
-
 from experiments.data.files import replacing, write_json
 from experiments.metrics.passport import ORIGIN, apart, name
-from solvers.npz import write as write_npz
 
 DISTANCES = ("fid", "frechet", "sfid")
 MORE = ("inception_score", "kid", "precision", "recall", "sliced_wasserstein", "rmse_to_solution")
@@ -39,11 +36,6 @@ def write_csv(path, rows, columns=COLUMNS):
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows([["" if row.get(c) is None else row[c] for c in columns] for row in rows])
-
-
-def write_samples(path, images, indices, **more):
-    """`images` uint8 [n, H, W, C] (float32 [n, *D] for data that are not images) and `indices` [n]."""
-    write_npz(path, {"images": images, "indices": np.asarray(indices), **more}, compress=True)
 
 
 def separate(rows, columns, errors=False) -> tuple[list[dict], list[str]]:

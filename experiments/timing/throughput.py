@@ -27,11 +27,12 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from experiments.build.schedules import ConfigError
+from experiments.data import files
 from experiments.images.case import build_case
 from experiments.sampling.sampler import build_mesh
 from experiments.sampling.store import check_keep
 from experiments.support import tables as report
+from experiments.support.errors import ConfigError
 from experiments.support.mesh import make_mesh, rounded
 from experiments.timing import compilation
 from experiments.timing import turns as parts
@@ -61,7 +62,7 @@ def run(config, workdir) -> list[dict]:
         rows += compiling(case, bar.update)
     about = {"solver": case.solver, "nfe": case.rows, "batch": best, "devices": build_mesh(config).devices.size}
     about |= {"platform": jax.devices()[0].platform, "cores": cores()}
-    report.write_json(workdir / "results.json", {"rows": rows, "shares": shares} | about)
+    files.write_json(workdir / "results.json", {"rows": rows, "shares": shares} | about)
     report.write_csv(workdir / "results.csv", rows, COLUMNS)
     plot(workdir / "throughput.png", rows, shares, about["cores"])
     print(text(rows, shares, about, sorted(set(several(c.devices)) - set(devices))))

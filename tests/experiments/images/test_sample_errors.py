@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 
 import main
-from experiments.build.schedules import ConfigError, build_schedule
+from experiments.build.schedules import build_schedule
 from experiments.build.tables import build_table
+from experiments.data.blocks import read_images
 from experiments.images import case as drawing
 from experiments.sampling import draw as runner
-from experiments.sampling.store import read_images
 from experiments.support import processes
+from experiments.support.errors import ConfigError
 from tests.experiments.images.test_sample import COUNT, make, of_labels, small
 from tests.experiments.sampling.test_blocks import content
 from tests.whole.test_stopped import left_over
