@@ -7,15 +7,18 @@ SHARE = 32  # it takes from a fifth to a half of LAPACK's time
 
 
 def eigenpairs(covariance, rank=None, overwrite=False):
-    """Leading variances [r], descending, their basis [D, r], and the mean of all others, of a matrix [D, D].
+    """The leading variances [r] of a covariance [D, D], descending, their basis [D, r], and the mean of all others.
 
-    Its lower triangle is read. With `overwrite` it is lost, and 2 D^2 numbers are all the memory it takes.
+    rank: r, from 0 to D; by default D. The lower triangle is read. With `overwrite` the covariance is lost, and 2 D^2
+    numbers are all the memory that this takes.
     """
     import scipy.linalg  # here and below: scipy takes long to import
 
     dim = len(covariance)
     rank = dim if rank is None else rank
     total = np.trace(covariance)
+    if rank == 0:
+        return np.zeros(0), np.zeros((dim, 0)), total / dim
     found = _lanczos(covariance, rank, total) if dim >= max(LARGE, SHARE * rank) and total > 0 else None
     values, vectors = found or scipy.linalg.eigh(
         covariance, subset_by_index=(dim - rank, dim - 1), driver="evr", overwrite_a=overwrite, check_finite=False

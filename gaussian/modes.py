@@ -4,7 +4,7 @@ For data N(mean, U diag(v) U^T) the exact denoiser acts on each coordinate of U^
 
     E[x0 | x] = mean + alpha v / n (x - alpha mean),    E[eps | x] = sigma / n (x - alpha mean)              (1)
 
-(gaussian/score.py), so a network of prediction `out = i x0 + j eps` is
+(gaussian/posterior.py), so a network of prediction `out = i x0 + j eps` is
 
     out = (i alpha v + j sigma) / n (x - alpha mean) + i mean                                               (2)
 

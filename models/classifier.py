@@ -46,7 +46,7 @@ def noisy(module, preconditioning, schedule):
     """`make(params) -> log_prob(label, x [*D], t)` of a classifier of noisy data, module(x / r, time), r^2 = alpha^2 +
     sigma^2. Rounds the parameters to the module's dtype.
 
-    It takes the time that a network of this preconditioning takes; `models.classifier_guidance` guides by it.
+    It takes the time that a network of this preconditioning takes; `solvers.classifier_guidance` guides by it.
     """
 
     def make(params):

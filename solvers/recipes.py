@@ -1,4 +1,4 @@
-"""What is taken where nothing is asked for: what measured best, as data (README, "Which settings").
+"""What is taken where nothing is asked for: what measured best, as data (docs/ems.md, "Which settings").
 
 Keys: from what guidance scale on (measured at 1, 1.5 and 7.5), and from how many network evaluations on.
 """

@@ -1,4 +1,4 @@
-"""What each solver does to each variance of Gaussian data: exact errors, without a network (gaussian/spectrum.py).
+"""What each solver does to each variance of Gaussian data: exact errors, without a network (gaussian/modes.py).
 
     python main.py --config=configs/spectrum.py
 

@@ -1,7 +1,7 @@
 """Moments of a model along the noise: all that its empirical statistics (EMS) are made of, in one pass.
 
 At lam, over points x: u = x / alpha, y the predicted x0, y' = dy/dlam along the diffusion ODE, q = alpha diag(dy/dx).
-The statistics follow from the means of u, y, y', q and of the products of the first three (ems.py), so that nothing has
+The statistics follow from the means of u, y, y', q and of the products of the first three (estimation.py), so that nothing has
 to be known beforehand and a point is visited once. Per point and noise level: one linearisation of the model, and a
 tangent per probe (Hutchinson: q = E[v dy/dx v] alpha, v of random signs) and one along the ODE. Points are
 

@@ -113,7 +113,7 @@ def _skill(probe, declared) -> list[str]:
     times = probe.times(x0)
     x = probe.noisy(x0, times[LEVELS // 2])
     if finite and not any(_differ(probe.call(x, times[0]), probe.call(x, t)) for t in times):
-        return ["the output does not depend on t: pass t on to the network, in its unit (models.time_units)"]
+        return ["the output does not depend on t: pass t on to the network, in its unit (solvers.time_units)"]
     if finite and worst > UNSOUND:
         how = f"{np.exp(worst):.3g} times the least possible square error" if worst < np.inf else "samples diverge"
         return [

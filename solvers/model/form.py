@@ -54,7 +54,7 @@ def _shape(shape, wanted) -> list[str]:
             return [
                 *found,
                 f"the model returns twice the channels, {shape} for a sample of shape {wanted}, mean and variance by "
-                f"the look of it: wrap the network in models.mean_only(network, {wanted[axis]}, axis={axis})",
+                f"the look of it: wrap the network in solvers.mean_only(network, {wanted[axis]}, axis={axis})",
             ]
     if shape != wanted:
         found.append(f"the model returns shape {shape} for a sample of shape {wanted}: return the sample's shape")
@@ -75,7 +75,7 @@ def _untraceable(model, x, t, error) -> str:
     elif "cudnn" in str(error).lower():
         remedy = 'cuDNN is not there; use jax.nn.dot_product_attention(..., implementation="xla")'
     else:
-        remedy = "it must be a function of x and t alone; fix parameters and labels by a lambda, or by models.bind"
+        remedy = "it must be a function of x and t alone; fix parameters and labels by a lambda, or by solvers.bind"
     return f"the model cannot be traced on a sample of shape {x.shape}: {remedy} ({_first_line(error)})"
 
 

@@ -128,9 +128,9 @@ def explain(declared, worst, best, least) -> str:
     if best.sign != declared.sign:
         remedies.append("change the sign of the output")
     if best.unit in TIME_UNITS:
-        remedies.append(f"give the network its unit of time with models.time_units(network, schedule, {best.unit!r})")
+        remedies.append(f"give the network its unit of time with solvers.time_units(network, schedule, {best.unit!r})")
     elif best.unit in SCALED:
-        remedies.append("give the network x / alpha, as models.bind(denoiser, label, schedule) does for EDM denoisers")
+        remedies.append("give the network x / alpha, as solvers.bind(denoiser, label, schedule) does for EDM denoisers")
     elif best.unit in UNDONE:
         remedies.append("pass t itself to the network, not a label or a multiple of t")
     return (

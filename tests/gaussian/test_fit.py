@@ -129,6 +129,13 @@ def test_copies_of_an_eigenvalue_are_not_missed(block):
     np.testing.assert_allclose(np.linalg.norm(basis[spectrum == 1], axis=0), 1, rtol=1e-12)
 
 
+@pytest.mark.parametrize("dim", [3, 2048])
+def test_no_direction_at_all(dim):
+    """Rank 0: one variance for all directions."""
+    variances, basis, floor = eigenpairs(np.diag(np.arange(1.0, dim + 1)), 0)
+    assert variances.shape == (0,) and basis.shape == (dim, 0) and floor == (dim + 1) / 2
+
+
 @pytest.mark.parametrize("count", [10, 200])
 def test_low_ranks_of_images(count):
     """Of more and of fewer samples than the rank, by the singular values of the samples."""

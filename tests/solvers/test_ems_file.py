@@ -3,15 +3,12 @@
 import os
 import subprocess
 import sys
-from collections import OrderedDict
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from solvers.ems import EMS, check_ems, interpolate, load_ems, save_ems
-from solvers.fingerprint import fingerprint
 from solvers.schedule import EDM, VP
 from tests.helpers.places import ROOT
 
@@ -34,23 +31,6 @@ def test_lookup_is_linear_in_lam():
     values = np.stack([LAM, 2 * LAM + 1], axis=1)
     lam = np.array([-2.0, -1.97, 0.3, 3.0])
     np.testing.assert_allclose(interpolate(lam, LAM, values), np.stack([lam, 2 * lam + 1], axis=1), rtol=1e-12)
-
-
-def test_fingerprint_is_of_values_types_shapes_and_paths():
-    a, b = np.arange(6, dtype=np.float32).reshape(2, 3), np.ones(2, np.float32)
-    known = fingerprint({"a": a, "b": [b]})
-    assert len(known) == 16 and int(known, 16) >= 0
-    assert fingerprint({"b": [b], "a": a}) == known == fingerprint({"a": jnp.asarray(a), "b": [jnp.asarray(b)]})
-    assert fingerprint(OrderedDict(b=[b], a=np.asfortranarray(a))) == known
-    others = [
-        {"a": a + np.float32(1e-6) * (a == 0), "b": [b]},
-        {"a": a.astype(np.float64), "b": [b]},
-        {"a": a.reshape(3, 2), "b": [b]},
-        {"c": a, "b": [b]},
-        {"a": a, "b": b},
-        {"a": a},
-    ]
-    assert len({known, *map(fingerprint, others)}) == 1 + len(others)
 
 
 def test_mismatches_are_named():

@@ -102,7 +102,7 @@ def test_tables_are_finite_and_spend_what_they_should(options, schedule, grid, p
 @settings(max_examples=60, deadline=None)
 @given(solvers(), schedules, st.sampled_from(["lam_uniform", "karras"]))
 def test_gaussian_data_are_exact_in_the_limit(options, schedule, grid):
-    """Every solver's gain of each mode, noise included, tends to the exact one (gaussian/spectrum.py)."""
+    """Every solver's gain of each mode, noise included, tends to the exact one (gaussian/modes.py)."""
     assume(options["name"] != "edm_stochastic")  # its churn falls with the number of steps: tested on its own
 
     def error(options, nfe):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.integrate import cumulative_trapezoid, quad, solve_ivp
 
-from solvers import SOLVERS, pad, sample
+from solvers import SOLVERS, init_noise, pad, sample
 from solvers.ems import EMS
 from solvers.grid import GRIDS
 from solvers.schedule import EDM, VP, Flow, VPDiscrete
@@ -332,3 +332,13 @@ def test_v3_refuses_the_ems_of_another_schedule_and_range():
         SOLVERS["dpm_v3"](EDM(), [4.0, 1.0], ems=ems)
     with pytest.raises(ValueError, match=r"from -2.0000 to 2.0000, the time grid runs from .* to 6.21"):
         SOLVERS["dpm_v3"](EDM(), [4.0, 0.002], ems=ems._replace(meta={}))
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+def test_initial_noise_has_the_deviation_of_the_start(schedule):
+    """Within six standard errors; that of a deviation of n numbers is 1 / sqrt(2 n) of it."""
+    for t_start in (None, 0.5 * schedule.t_max):
+        x = np.asarray(init_noise(schedule, (100, 50, 2), jax.random.key(0), t_start), np.float64)
+        wanted = schedule.sigma(schedule.t_max if t_start is None else t_start)
+        assert x.shape == (100, 50, 2) and abs(x.std() / wanted - 1) < 6 / np.sqrt(2 * x.size)
+    assert init_noise(schedule, (3,), jax.random.key(0)).dtype == jnp.float32

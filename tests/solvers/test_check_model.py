@@ -7,6 +7,7 @@ import pytest
 
 import gaussian
 import models
+import solvers
 from solvers.prediction import PREDICTIONS
 from solvers.schedule import EDM, VP, Flow, VPDiscrete
 
@@ -30,11 +31,11 @@ DATA = np.asarray(gaussian.sample_data(MIXTURE, jax.random.key(5), 500))
 
 
 def sound(schedule, prediction="eps"):
-    return models.as_prediction(gaussian.denoiser(MIXTURE, schedule), schedule, "x0", prediction)
+    return solvers.as_prediction(gaussian.denoiser(MIXTURE, schedule), schedule, "x0", prediction)
 
 
 def check(model, schedule=SCHEDULES[0], prediction="eps", data=DATA, **options):
-    return models.check_model(model, schedule, prediction, SHAPE, data=data, **options)
+    return solvers.check_model(model, schedule, prediction, SHAPE, data=data, **options)
 
 
 def only(found, *words):
@@ -68,11 +69,11 @@ def test_without_data(schedule):
 @pytest.fixture(scope="module")
 def embedded():
     params, make_denoiser = models.load("assets/fashion_mnist")
-    return lambda label, schedule=None: models.bind(make_denoiser(params), label, schedule)
+    return lambda label, schedule=None: solvers.bind(make_denoiser(params), label, schedule)
 
 
 def test_the_embedded_network_is_sound(embedded):
-    assert models.check_model(embedded(10), EDM(), "x0", (28, 28, 1)) == []
+    assert solvers.check_model(embedded(10), EDM(), "x0", (28, 28, 1)) == []
 
 
 def test_the_other_sign():
@@ -97,14 +98,14 @@ def test_a_network_that_wants_another_unit_of_time(schedule, unit, data):
         return inner(x, jnp.clip(back(time), 1e-4, 1))
 
     found = check(network, schedule, data=data)
-    only(found, f"look like eps of {unit}, not eps of t", f"models.time_units(network, schedule, {unit!r})")
-    assert check(models.time_units(network, schedule, unit), schedule, data=data) == []
+    only(found, f"look like eps of {unit}, not eps of t", f"solvers.time_units(network, schedule, {unit!r})")
+    assert check(solvers.time_units(network, schedule, unit), schedule, data=data) == []
 
 
 @pytest.mark.parametrize("wrapper", ["label", lambda t: 1000 * t])
 def test_a_network_that_wants_t_and_gets_a_label(wrapper):
     inner = sound(SD)
-    found = check(models.time_units(lambda x, t: inner(x, jnp.clip(t, 1e-3, 1)), SD, wrapper), SD)
+    found = check(solvers.time_units(lambda x, t: inner(x, jnp.clip(t, 1e-3, 1)), SD, wrapper), SD)
     only(found, "not eps of t", "pass t itself to the network")
 
 
@@ -138,7 +139,7 @@ def test_what_is_no_traceable_function_of_x_and_t():
     model = sound(EDM())
     only(check(lambda x, t: np.sin(x) * t), "plain number or a numpy array", "write jnp for np")
     only(check(lambda x, t: model(x, t) if t > 1 else x), "plain number", "jnp.where for if")
-    only(check(lambda x, t, labels: model(x, t)), "function of x and t alone", "models.bind", "labels")
+    only(check(lambda x, t, labels: model(x, t)), "function of x and t alone", "solvers.bind", "labels")
 
     def without_cudnn(x, t):
         raise RuntimeError("cuDNN is not detected.")
@@ -179,7 +180,7 @@ def test_nan_and_inf_are_placed():
     assert check(lambda x, t: model(x, t) / (t < 80), t_start=79.0) == []
     inside = check(lambda x, t: jnp.where(jnp.abs(t - 1) < 0.9, jnp.inf, model(x, t)))
     only(inside, "NaN or inf at", "sigma=0.")
-    denoiser = models.bind(lambda x, sigma, labels: x / (1 + sigma[:, None, None, None] ** 2), 0, Flow())
+    denoiser = solvers.bind(lambda x, sigma, labels: x / (1 + sigma[:, None, None, None] ** 2), 0, Flow())
     found = check(denoiser, Flow(), "x0", data=None)  # x / alpha with alpha = 0
     assert "NaN or inf at t=1 (sigma=1, alpha=0):" in found[0]
 
@@ -229,7 +230,7 @@ def test_outputs_that_ignore_an_input():
     for prediction in NAMES:
         only(check(lambda x, t: jnp.ones_like(x) * t, SD, prediction), "does not depend on x", "sampler")
     only(check(lambda x, t: jnp.zeros_like(x), SD, "eps"), "does not depend on x")
-    only(check(lambda x, t: model(x, 0.3), SD, "eps"), "does not depend on t", "models.time_units")
+    only(check(lambda x, t: model(x, 0.3), SD, "eps"), "does not depend on t", "solvers.time_units")
     only(check(lambda x, t: sound(EDM(), "x0")(x, 0.5), EDM(), "x0", data=None), "does not depend on t")
 
 
@@ -254,9 +255,9 @@ def test_a_step_of_a_sampler_is_no_network():
 def test_an_edm_denoiser_without_its_rescaling():
     """In another schedule it wants x / alpha, and sigma / alpha instead of t."""
     inner = sound(EDM(), "x0")
-    remedy = "models.bind(denoiser, label, schedule)"
+    remedy = "solvers.bind(denoiser, label, schedule)"
     only(check(inner, SD, "x0"), "look like x0 of sigma and x / alpha, not x0 of t", remedy)
-    halfway = models.time_units(inner, Flow(), "sigma")
+    halfway = solvers.time_units(inner, Flow(), "sigma")
     only(check(halfway, Flow(), "x0", t_start=0.99), "look like x0 of t and x / alpha, not x0 of t", remedy)
 
 
@@ -266,7 +267,7 @@ def test_weak_guidance_is_no_fault():
     data = np.asarray(gaussian.sample_data(component, jax.random.key(6), 300))
     denoiser = gaussian.denoiser(component, EDM())
     assert check(denoiser, EDM(), "x0", data) == []
-    assert check(models.guided(denoiser, sound(EDM(), "x0"), 1.5), EDM(), "x0", data) == []
+    assert check(solvers.guided(denoiser, sound(EDM(), "x0"), 1.5), EDM(), "x0", data) == []
 
 
 def test_usage_errors():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal, ortho_group
 
-import models
+import solvers
 from models import precondition
 from solvers import SOLVERS, sample
 from solvers.prediction import PREDICTIONS
@@ -40,7 +40,7 @@ def test_any_prediction_as_any_other(schedule, x64):
         size = max(float(jnp.abs(value).max()) for value in [x, *wanted.values()])
         for source in PREDICTIONS:
             for target in PREDICTIONS:
-                found = models.as_prediction(model(schedule, source), schedule, source, target)(x, jnp.asarray(t))
+                found = solvers.as_prediction(model(schedule, source), schedule, source, target)(x, jnp.asarray(t))
                 np.testing.assert_allclose(found, wanted[target], rtol=0, atol=round_off(schedule, t, size))
 
 
@@ -49,21 +49,21 @@ def test_conversion_at_the_ends_of_rectified_flow(source):
     """alpha = 0: x0 from what determines it, NaN from what does not. sigma = 0: x is x0, whatever the network says."""
     x0, eps = np.random.default_rng(0).normal(size=(2, 5)).astype(np.float32)
     i, j = PREDICTIONS[source](0.0, 1.0)
-    wrapped = jax.jit(models.as_prediction(lambda x, t: jnp.asarray(i * x0 + j * eps), Flow(), source, "x0"))
+    wrapped = jax.jit(solvers.as_prediction(lambda x, t: jnp.asarray(i * x0 + j * eps), Flow(), source, "x0"))
     wanted = np.full(5, np.nan) if source in ("eps", "score") else x0
     np.testing.assert_allclose(wrapped(jnp.asarray(eps), 1.0), wanted, rtol=0, atol=1e-6)  # eps - (eps - x0) rounds
     if source != "x0":
-        anything = models.as_prediction(lambda x, t: 7 * x, Flow(), source, "x0")
+        anything = solvers.as_prediction(lambda x, t: 7 * x, Flow(), source, "x0")
         np.testing.assert_array_equal(jax.jit(anything)(jnp.asarray(x0), 0.0), x0)
-    clipped = models.static_threshold(lambda x, t: 7 * x, Flow(), source)
+    clipped = solvers.static_threshold(lambda x, t: 7 * x, Flow(), source)
     assert np.isnan(jax.jit(clipped)(jnp.asarray(eps), 1.0)).all() == (source in ("eps", "score"))
 
 
 def test_unknown_predictions_are_refused_when_wrapping():
     for wrap in (
-        lambda: models.as_prediction(None, EDM(), "eps", "velocity"),
-        lambda: models.static_threshold(None, EDM(), "velocity"),
-        lambda: models.classifier_guidance(None, EDM(), "velocity", None, 1.0),
+        lambda: solvers.as_prediction(None, EDM(), "eps", "velocity"),
+        lambda: solvers.static_threshold(None, EDM(), "velocity"),
+        lambda: solvers.classifier_guidance(None, EDM(), "velocity", None, 1.0),
     ):
         with pytest.raises(ValueError, match="unknown prediction 'velocity': choose one of eps"):
             wrap()
@@ -72,7 +72,7 @@ def test_unknown_predictions_are_refused_when_wrapping():
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_static_threshold(prediction, x64):
     schedule = VP()
-    wrapped = models.static_threshold(model(schedule, prediction), schedule, prediction, bound=0.4)
+    wrapped = solvers.static_threshold(model(schedule, prediction), schedule, prediction, bound=0.4)
     for x, t in points(schedule):
         x0 = outputs(x, schedule.alpha(t), schedule.sigma(t))["x0"]
         assert np.abs(x0).max() > 0.4
@@ -84,7 +84,7 @@ def test_static_threshold(prediction, x64):
 def test_dynamic_threshold_of_each_row_by_itself(prediction, least, x64):
     """Rows of very different size in one batch: for some the quantile counts, for others the least s."""
     schedule, t = Flow(), 0.5
-    wrapped = models.dynamic_threshold(model(schedule, prediction), schedule, prediction, ratio=0.8, least=least)
+    wrapped = solvers.dynamic_threshold(model(schedule, prediction), schedule, prediction, ratio=0.8, least=least)
     x = np.random.default_rng(0).normal(size=(4, *SHAPE)) * np.array([0.1, 1, 3, 10])[:, None, None]
     found = jax.vmap(wrapped, in_axes=(0, None))(jnp.asarray(x), t)
     above = 0
@@ -99,11 +99,11 @@ def test_dynamic_threshold_of_each_row_by_itself(prediction, least, x64):
 
 def test_dynamic_threshold_leaves_small_samples_alone_and_refuses_nonsense():
     x0 = jnp.linspace(-0.9, 0.9, 7)
-    wrapped = models.dynamic_threshold(lambda x, t: x, EDM(), "x0")
+    wrapped = solvers.dynamic_threshold(lambda x, t: x, EDM(), "x0")
     np.testing.assert_array_equal(wrapped(x0, 1.0), x0)
     for wrong in ({"ratio": 1.5}, {"least": 0.0}):
         with pytest.raises(ValueError, match="0 < ratio <= 1 and least > 0"):
-            models.dynamic_threshold(None, EDM(), "x0", **wrong)
+            solvers.dynamic_threshold(None, EDM(), "x0", **wrong)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
@@ -118,7 +118,7 @@ def test_a_thresholded_model_in_a_table_is_the_published_sampler_with_thresholdi
         s = max(np.quantile(np.abs(x0), 0.7), 0.5)
         return (x - alpha * np.clip(x0, -s, s) / s) / sigma
 
-    wrapped = models.dynamic_threshold(model(schedule, "v"), schedule, "v", ratio=0.7, least=0.5)
+    wrapped = solvers.dynamic_threshold(model(schedule, "v"), schedule, "v", ratio=0.7, least=0.5)
     table = SOLVERS["dpmpp"](schedule, t, order=2, prediction="x0")
     wanted = reference.dpmpp(thresholded, schedule, t, x, order=2)
     assert np.abs(wanted - reference.dpmpp(eps, schedule, t, x, order=2)).max() > 0.1
@@ -148,7 +148,7 @@ def test_guidance_by_the_exact_classifier_is_the_conditional_model(schedule, pre
     """Bayes: the score of p(x | y) is the score of p(x) plus the gradient of log p(y | x); and linear in the scale."""
 
     def read(eps, x, t):
-        return models.as_prediction(lambda x, t: eps, schedule, "eps", prediction)(x, t)
+        return solvers.as_prediction(lambda x, t: eps, schedule, "eps", prediction)(x, t)
 
     for points_x, t in points(schedule):
         x = points_x.ravel()[:3]
@@ -162,7 +162,7 @@ def test_guidance_by_the_exact_classifier_is_the_conditional_model(schedule, pre
             return jax.nn.log_softmax(log_p(x))[1]
 
         def wrapped(scale, unconditional=unconditional, log_prob=log_prob):
-            return models.classifier_guidance(unconditional, schedule, prediction, log_prob, scale)
+            return solvers.classifier_guidance(unconditional, schedule, prediction, log_prob, scale)
 
         conditional, plain = read(eps(x, 1), x, t), unconditional(x, t)
         atol = round_off(schedule, t, float(jnp.abs(x).max()) + 10)
@@ -181,7 +181,7 @@ def test_the_two_classes_above_are_what_scipy_says():
 
 @pytest.mark.parametrize(("prediction", "finite"), [("eps", True), ("score", True), ("x0", False), ("v", False)])
 def test_classifier_guidance_of_pure_noise(prediction, finite):
-    wrapped = models.classifier_guidance(lambda x, t: x, Flow(), prediction, lambda x, t: x.sum(), 2.0)
+    wrapped = solvers.classifier_guidance(lambda x, t: x, Flow(), prediction, lambda x, t: x.sum(), 2.0)
     found = np.asarray(jax.jit(wrapped)(jnp.ones(3), 1.0))
     np.testing.assert_array_equal(found, {"eps": -1.0, "score": 3.0}.get(prediction, np.nan))
     assert np.isfinite(found).all() == finite
@@ -211,22 +211,22 @@ def products(function, *arguments):
 
 
 def test_a_guided_evaluation_is_one_call_for_the_pair():
-    pair = models.guided(models.bind(denoiser, 1), models.bind(denoiser, 3), 2.0)
+    pair = solvers.guided(solvers.bind(denoiser, 1), solvers.bind(denoiser, 3), 2.0)
     x, table = jnp.ones(4), SOLVERS["unipc"](EDM(), np.geomspace(80, 0.1, 6), prediction="x0")
     assert products(pair, x, 1.0) == [(2, 4)]
     assert products(lambda x: sample(pair, table, x)[0], x) == [(2, 4)]
     rows = products(jax.vmap(lambda x: sample(pair, table, x)[0]), jnp.ones((5, 4)))
     assert len(rows) == 1 and np.prod(rows[0]) == 5 * 2 * 4
-    other = models.bind(lambda *args: denoiser(*args), 3)  # another network: two calls
-    assert products(models.guided(models.bind(denoiser, 1), other, 2.0), x, 1.0) == [(1, 4), (1, 4)]
+    other = solvers.bind(lambda *args: denoiser(*args), 3)  # another network: two calls
+    assert products(solvers.guided(solvers.bind(denoiser, 1), other, 2.0), x, 1.0) == [(1, 4), (1, 4)]
 
 
 @pytest.mark.parametrize("jit", [jax.jit, lambda f: f])
 def test_guidance_of_scale_1_and_0_is_exactly_one_of_the_two(jit):
-    conditional, unconditional = models.bind(denoiser, 1), models.bind(denoiser, 3)
+    conditional, unconditional = solvers.bind(denoiser, 1), solvers.bind(denoiser, 3)
     x = jnp.asarray(np.random.default_rng(0).normal(size=4), jnp.float32)
     c, u = jit(lambda x: conditional.evaluate(x, 0.7, jnp.array([1, 3])))(x)
-    run = jit(lambda scale, x: models.guided(conditional, unconditional, scale)(x, 0.7))
+    run = jit(lambda scale, x: solvers.guided(conditional, unconditional, scale)(x, 0.7))
     np.testing.assert_array_equal(run(1.0, x), c)
     np.testing.assert_array_equal(run(0.0, x), u)
     np.testing.assert_allclose(run(7.5, x), u + 7.5 * (c - u), rtol=1e-5)
@@ -240,7 +240,7 @@ def test_a_table_in_a_basis_is_the_table_outside_mapped(name, prediction, x64):
     table = SOLVERS[name](schedule, grid_of(schedule, 6), prediction=prediction)
     net = model(schedule, prediction)
     _, wanted = sample(net, table, jnp.asarray(x))
-    _, found = sample(models.in_basis(net, basis), table, jnp.asarray((basis.T @ x.ravel()).reshape(SHAPE)))
+    _, found = sample(solvers.in_basis(net, basis), table, jnp.asarray((basis.T @ x.ravel()).reshape(SHAPE)))
     assert np.abs(wanted - found).max() > 0.1
     back = np.asarray(found).reshape(-1, 6) @ basis.T
     np.testing.assert_allclose(back.reshape(wanted.shape), wanted, rtol=0, atol=1e-10)
@@ -248,12 +248,12 @@ def test_a_table_in_a_basis_is_the_table_outside_mapped(name, prediction, x64):
 
 def test_a_basis_of_another_size_is_refused():
     with pytest.raises(ValueError, match=r"shape \(3, 2\) needs a basis \(6, 6\), got \(3, 3\)"):
-        models.in_basis(model(EDM()), np.eye(3))(jnp.zeros(SHAPE), 1.0)
+        solvers.in_basis(model(EDM()), np.eye(3))(jnp.zeros(SHAPE), 1.0)
 
 
 def test_units_of_time(x64):
     def at(schedule, unit, t):
-        return jax.jit(models.time_units(lambda x, time: time, schedule, unit))(jnp.zeros(2), jnp.asarray(t))
+        return jax.jit(solvers.time_units(lambda x, time: time, schedule, unit))(jnp.zeros(2), jnp.asarray(t))
 
     n = np.array([0, 1, 499, 999])
     np.testing.assert_allclose(at(SD, "label", (n + 1) / 1000), n, rtol=0, atol=1e-12)
@@ -268,30 +268,30 @@ def test_units_of_time(x64):
     np.testing.assert_allclose(at(EDM(), "log_sigma", [0.002, 1.0, 80.0]), noise, rtol=1e-12)
     np.testing.assert_array_equal(at(SD, lambda t: jnp.round(1000 * t) - 1, 0.5004), 499)
     with pytest.raises(ValueError, match="unknown unit 'steps' of time: choose one of label, label_1000, score_sde"):
-        models.time_units(None, SD, "steps")
+        solvers.time_units(None, SD, "steps")
 
 
 def test_the_mean_of_a_network_that_also_returns_a_variance():
     x = jnp.arange(24.0).reshape(2, 3, 4)
-    last = models.mean_only(lambda x, t: jnp.concatenate([x, x**2], axis=-1), 4)
-    first = models.mean_only(lambda x, t: jnp.concatenate([x, x**2], axis=0), 2, axis=0)
+    last = solvers.mean_only(lambda x, t: jnp.concatenate([x, x**2], axis=-1), 4)
+    first = solvers.mean_only(lambda x, t: jnp.concatenate([x, x**2], axis=0), 2, axis=0)
     for wrapped in (last, first):
         np.testing.assert_array_equal(wrapped(x, 1.0), x)
     with pytest.raises(
         ValueError, match=r"mean_only expects 8 channels on axis -1, got an output of shape \(2, 3, 4\)"
     ):
-        models.mean_only(lambda x, t: x, 4)(x, 1.0)
+        solvers.mean_only(lambda x, t: x, 4)(x, 1.0)
 
 
 WRAPPED = {
-    "static": lambda s, m: models.static_threshold(m, s, "eps", bound=0.5),
-    "dynamic": lambda s, m: models.dynamic_threshold(m, s, "eps", ratio=0.7, least=0.4),
-    "conversion": lambda s, m: models.as_prediction(m, s, "eps", "score"),
-    "classifier": lambda s, m: models.classifier_guidance(m, s, "eps", lambda x, t: -((x - t) ** 4).sum(), 0.3),
-    "guided": lambda s, m: models.guided(m, lambda x, t: jnp.sin(x) * t, 2.0),
-    "basis": lambda s, m: models.in_basis(m, ortho_group.rvs(6, random_state=5)),
-    "time": lambda s, m: models.time_units(lambda x, label: m(x, (label + 1) / 1000), s, "label"),
-    "mean": lambda s, m: models.mean_only(lambda x, t: jnp.concatenate([m(x, t), x], axis=-1), 2),
+    "static": lambda s, m: solvers.static_threshold(m, s, "eps", bound=0.5),
+    "dynamic": lambda s, m: solvers.dynamic_threshold(m, s, "eps", ratio=0.7, least=0.4),
+    "conversion": lambda s, m: solvers.as_prediction(m, s, "eps", "score"),
+    "classifier": lambda s, m: solvers.classifier_guidance(m, s, "eps", lambda x, t: -((x - t) ** 4).sum(), 0.3),
+    "guided": lambda s, m: solvers.guided(m, lambda x, t: jnp.sin(x) * t, 2.0),
+    "basis": lambda s, m: solvers.in_basis(m, ortho_group.rvs(6, random_state=5)),
+    "time": lambda s, m: solvers.time_units(lambda x, label: m(x, (label + 1) / 1000), s, "label"),
+    "mean": lambda s, m: solvers.mean_only(lambda x, t: jnp.concatenate([m(x, t), x], axis=-1), 2),
 }
 
 
