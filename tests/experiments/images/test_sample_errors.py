@@ -1,6 +1,5 @@
 """The experiment `sample` when something is wrong: the error says what to do, and nothing that is done is lost."""
 
-from experiments.sampling import failures
 import errno
 import os
 import re
@@ -19,6 +18,7 @@ from experiments.build.tables import build_table
 from experiments.data.blocks import read_images
 from experiments.images import case as drawing
 from experiments.sampling import draw as runner
+from experiments.sampling import failures
 from experiments.support import processes
 from experiments.support.errors import ConfigError
 from tests.experiments.images.test_sample import COUNT, make, of_labels, small
