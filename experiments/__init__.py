@@ -3,6 +3,8 @@
 A module of an experiment has `run(config, workdir)`. The list below is all that main.py and the docs know of it.
 """
 
+import os
+import sys
 from typing import NamedTuple
 
 
@@ -143,3 +145,9 @@ EXPERIMENTS = {
     ),
 }
 ALWAYS = ("experiment", "cpu_devices", "compilation_cache")  # read for all of them
+
+
+def stop_quietly(number, frame):
+    """Handles Ctrl-C while the command starts: nothing is written yet, and a traceback would tell nothing."""
+    print("error: stopped", file=sys.stderr, flush=True)
+    os._exit(128 + number)

@@ -34,7 +34,7 @@ def above(bound, remedy: str = "raise it") -> Bound:
 
 
 def between(low, high) -> Bound:
-    return Bound(lambda value: low <= value <= high, f"from {low:g} to {high:g}")
+    return Bound(lambda value: low <= value <= high, f"from {low:,} to {high:,}")
 
 
 def one_of(*names: str) -> Bound:

@@ -11,8 +11,8 @@ class Solver:
 
     name: str = key(
         "auto",
-        "auto: what measured best for this nfe (solvers/recipes.py), a solver's name, or a label of `benchmark.solvers`, "
-        "whose options are taken then",
+        "auto: what measured best for this nfe (solvers/recipes.py), a solver's name, or a label of "
+        "`benchmark.solvers`, whose options are taken then",
     )
     order: int | None = key(None, "of the method", POSITIVE)
     variant: str | None = key(None, "which of the published forms: the builders' docstrings have their meaning")

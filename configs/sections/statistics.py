@@ -53,8 +53,8 @@ class Teleport:
     )
     gaussian: str = key(
         "",
-        "a file of `fit_gaussian`; a component per class where samples have labels. With it, the solver `auto` teleports "
-        "where that measured better",
+        "a file of `fit_gaussian`; a component per class where samples have labels. With it, the solver `auto` "
+        "teleports where that measured better",
     )
     sigmas: tuple[float, ...] = key((40.0, 20.0, 10.0, 5.0, 2.5, 1.0), "what `teleport` and `choose_skip` try", SIGMAS)
     share: float = key(0.99, "`choose_skip`: of the denoiser that the Gaussian must explain", between(0, 1))

@@ -77,8 +77,8 @@ def word(kind) -> str:
     return WORDS[kind]
 
 
-def read_sections(reads: Iterable[str]) -> dict:
-    """{dataclass: the names of its keys that are read} of what the registry says an experiment reads."""
+def read_keys(reads: Iterable[str]) -> dict:
+    """{dataclass: its keys that are read} of the sections and single keys that an experiment reads."""
     found = {}
     for name in reads:
         section, _, key = name.partition(".")
@@ -88,8 +88,23 @@ def read_sections(reads: Iterable[str]) -> dict:
     return found
 
 
-def check_config(config, reads: Iterable[str]) -> None:
-    """ConfigError for the first key that is read and is of a wrong type, or out of its bounds."""
-    for kind, keys in read_sections(reads).items():
-        section = config if kind is Run else config[NAMES[kind][:-1]]
-        checked(kind, {key: section[key] for key in sorted(keys)})
+def check_config(config, name: str, experiments, always: Iterable[str] = ()) -> None:
+    """ConfigError for the first value that experiment `name` reads and that is of a wrong type, or out of its bounds;
+    or for a key that is set, not read, and never meant to be ignored.
+
+    experiments: {name: Experiment} of the registry; always: what all of them read.
+    """
+    if name not in experiments:
+        raise ConfigError(f"unknown experiment {name!r}: known are {', '.join(experiments)}")
+    read = read_keys((*experiments[name].reads, *always))
+    for kind, own in NAMES.items():
+        section = config[own[:-1]] if own else config
+        checked(kind, {key: section[key] for key in read.get(kind, ())})
+        for field in dataclasses.fields(kind):
+            ignored = field.name not in read.get(kind, ()) and section[field.name] != field.default
+            if ignored and field.metadata["never_ignored"]:
+                readers = [n for n, other in experiments.items() if field.name in read_keys(other.reads).get(kind, ())]
+                raise ConfigError(
+                    f"{own}{field.name} is set, but {name} does not read it: leave it at {field.default}, or take "
+                    f"one of {', '.join(readers)}"
+                )

@@ -1,5 +1,6 @@
 """The experiment `sample` when something is wrong: the error says what to do, and nothing that is done is lost."""
 
+from experiments.support import workdir
 import errno
 import os
 import re
@@ -203,10 +204,10 @@ def test_hidden_files_that_are_not_its_own_are_left(tmp_path):
     own, others = tmp_path / ".results.7.tmp.json", [tmp_path / "below" / ".results.7.tmp.json", tmp_path / ".my.tmpl"]
     for path in (own, *others):
         path.write_text("")
-    with processes.sole_user(tmp_path / "below"), processes.sole_user(tmp_path):
+    with workdir.sole_user(tmp_path / "below"), workdir.sole_user(tmp_path):
         assert not own.exists()
         assert others[1].exists(), "a file of someone else"
     others[0].write_text("")
-    with processes.sole_user(tmp_path / "below"):
+    with workdir.sole_user(tmp_path / "below"):
         pass
     assert not others[0].exists()
