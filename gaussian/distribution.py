@@ -37,7 +37,7 @@ class Mixture(NamedTuple):
 
 
 jax.tree_util.register_pytree_node(
-    Mixture, lambda m: (tuple(m[:5]), m.shape), lambda shape, leaves: Mixture(*leaves, shape)
+    Mixture, lambda m: (tuple(m[:5]), m.shape), lambda shape, leaves: Mixture._make((*leaves, shape))
 )
 
 

@@ -103,7 +103,7 @@ def trajectory(mixture, schedule, times):
     """run(x_T [*shape], component=0) -> (x [n, *shape], E[x0 | x] [n, *shape]) at `times` [n], x_T at times[0]."""
     times = np.asarray(times, np.float64)
     maps = [make(mixture, schedule, times[0], t) for make in (flow_map, denoised_map) for t in times]
-    along = AffineMap(None, 0, None, 0, 0)
+    along = AffineMap(None, 0, None, 0, 0)  # type: ignore[arg-type]  # axes of the arrays, in their places
     x_maps, x0_maps = (
         part[0]._replace(**{name: np.stack([getattr(m, name) for m in part]) for name in ("end", "gain", "gain_floor")})
         for part in (maps[: len(times)], maps[len(times) :])

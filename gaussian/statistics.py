@@ -36,7 +36,8 @@ def gaussian_ems(mixture, lam) -> EMS:
     l, dl, s = (np.stack(a) for a in zip(*(_at(share, variances, noise) for noise in np.exp(-2 * lam)), strict=True))
     b = (s * l - dl) * mean
     meta = {"source": "closed form of a Gaussian", "shape": list(mixture.shape)}
-    return EMS(lam, *(a.reshape(-1, *mixture.shape) for a in (l, s, b)), meta)
+    l, s, b = (a.reshape(-1, *mixture.shape) for a in (l, s, b))
+    return EMS(lam, l, s, b, meta)
 
 
 def _at(share, variances, noise):

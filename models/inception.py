@@ -5,7 +5,7 @@ last block has a maximum where the paper (Szegedy et al. 2016, arXiv 1512.00567)
 names of the TensorFlow graph; batch normalisation is folded into kernels and biases (models/convert/inception.py).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -133,7 +133,7 @@ class Inception(nn.Module):
                 x = self._run(x, step, prefix, seen)
             return x
         name = prefix + part.name
-        options = {"strides": part.stride, "padding": part.padding, "precision": "highest"}
+        options: dict[str, Any] = {"strides": part.stride, "padding": part.padding, "precision": "highest"}
         seen[name] = nn.relu(nn.Conv(part.features, part.kernel, **options, name=name.replace("/", "."))(x))
         return seen[name]
 

@@ -98,7 +98,13 @@ def _variance_preserving(label, low, high) -> Preconditioning:
     return Preconditioning(coefficients, float(low), float(high))
 
 
-PRECONDITIONINGS = {"edm": edm, "vp": vp, "ve": ve, "iddpm": iddpm, "ddpm": ddpm}
+PRECONDITIONINGS: dict[str, Callable[..., Preconditioning]] = {
+    "edm": edm,
+    "vp": vp,
+    "ve": ve,
+    "iddpm": iddpm,
+    "ddpm": ddpm,
+}
 
 
 def denoise(apply, preconditioning: Preconditioning):

@@ -82,7 +82,8 @@ def sample(model, table, x, key=None):
     state, table = _prepare(model, table, x, key)
 
     def body(state, n_row):
-        state = _step_on_ring(model, state, *n_row, key)
+        n, row = n_row
+        state = _step_on_ring(model, state, n, row, key)
         return state, state.x
 
     state, states = jax.lax.scan(body, state, (jnp.arange(table.nfe), table))

@@ -146,6 +146,7 @@ class _Message:
             self.budget.spend(1)
             key, at = self._varint(at)
             kind = key & 7
+            value: int | memoryview
             if kind == 0:
                 value, at = self._varint(at)
             elif kind in (1, 2, 5):

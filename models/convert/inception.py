@@ -51,7 +51,7 @@ def load(path) -> dict:
 
 def fold(tensors: dict, form: str) -> dict:
     """The parameters of tensors by name, in one of FORMS."""
-    head = np.shape(tensors.get("fc.weight"))
+    head = np.shape(tensors.get("fc.weight", 0))
     if head and head[0] != CLASSES:
         found = f"{head[0]} classes, not {CLASSES}, with features of its own (torchvision's has 1000)"
         raise ValueError(f"it is another Inception-v3, of {found}: take {KNOWN}")

@@ -7,6 +7,7 @@ A name becomes a `Record`. Calling one (REDUCE) runs the function of this projec
 import functools
 import math
 import re
+from collections.abc import Callable
 
 import numpy as np
 
@@ -160,7 +161,7 @@ def _persistent(machine, meta):
     return Record("persistent", meta["class_name"], (), meta["state"])
 
 
-CALLS = {
+CALLS: dict[str, Callable] = {
     "collections.OrderedDict": _dict,
     "_codecs.encode": _bytes,
     "torch.Size": _size,

@@ -70,7 +70,7 @@ def _read_file(path):
     if graph_def.is_message(head):
         return graph_def.read_graph(data)
     if _is_map(head):
-        return msgpack_restore(data)
+        return msgpack_restore(data)  # type: ignore[arg-type]  # reads any bytes-like object
     raise ValueError(f"it begins with {shown(head[:16])}, which is of no known format: readable are {READABLE}")
 
 

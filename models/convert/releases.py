@@ -83,7 +83,7 @@ def load(path, release: str = "") -> tuple[dict, dict]:
         if release:
             known = RELEASES[release]
             size = known.network["resolution"]
-            notes = {"network": known.network, "precondition": known.precondition, "shape": [size, size, 3]}
+            notes: dict = {"network": known.network, "precondition": known.precondition, "shape": [size, size, 3]}
             tensors, sources, unused = known.unpack(tree), known.sources, known.unused
         else:
             (notes, tensors), sources, unused = edm.unpack(tree), edm.sources, edm.unused

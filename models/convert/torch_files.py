@@ -27,7 +27,10 @@ def read_pickle(data, budget: Budget | None = None):
 
     budget: of the file that `data` is a part of; None for a file of its own.
     """
-    nested = functools.partial(_read_nested, budget := Budget(len(data))) if budget is None else None
+    nested = None
+    if budget is None:
+        budget = Budget(len(data))
+        nested = functools.partial(_read_nested, budget)
     stream = stream_of(data)
     machine = functools.partial(Machine, stream, budget, nested=nested)
     first = machine().run()

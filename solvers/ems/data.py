@@ -32,7 +32,7 @@ def make_ems(source, lam, l, s, b, meta: dict) -> EMS:
         raise ValueError(f"{source}: {', '.join(broken)} hold values that are not finite: compute the EMS again")
     if np.any(np.diff(lam) <= 0):
         raise ValueError(f"{source}: lam must increase from node to node: compute the EMS again")
-    return EMS(*(np.asarray(x, np.float64) for x in arrays.values()), meta)
+    return EMS(**{name: np.asarray(x, np.float64) for name, x in arrays.items()}, meta=meta)
 
 
 def interpolate(lam, nodes, values):

@@ -165,7 +165,8 @@ def statistics(moments: Moments, lam, path=False, recipe=DEFAULT) -> EMS:
         for name, error in errors.items():
             squares[name] += np.square(error).sum(axis=1)
     rms = {name: np.sqrt(total / sums.shape[2]).tolist() for name, total in squares.items()}
-    return EMS(lam, *(x.reshape(-1, *shape) for x in (l, s, b)), {"standard_error": rms})
+    l, s, b = (x.reshape(-1, *shape) for x in (l, s, b))
+    return EMS(lam, l, s, b, {"standard_error": rms})
 
 
 def _means(parts, count):

@@ -1,8 +1,8 @@
 """Moments of a model along the noise: all that its empirical statistics (EMS) are made of, in one pass.
 
 At lam, over points x: u = x / alpha, y the predicted x0, y' = dy/dlam along the diffusion ODE, q = alpha diag(dy/dx).
-The statistics follow from the means of u, y, y', q and of the products of the first three (estimation.py), so that nothing has
-to be known beforehand and a point is visited once. Per point and noise level: one linearisation of the model, and a
+The statistics follow from the means of u, y, y', q and of the products of the first three (estimation.py): nothing has
+to be known beforehand, and a point is visited once. Per point and noise level: one linearisation of the model, and a
 tangent per probe (Hutchinson: q = E[v dy/dx v] alpha, v of random signs) and one along the ODE. Points are
 
     noised      x = alpha x0 + sigma z, from data x0 [K, *D]: of a data set, or samples of the model
@@ -38,7 +38,7 @@ class Moments(NamedTuple):
     Moments of different points at the same lam add up: `merge`.
     """
 
-    count: np.ndarray
+    count: np.ndarray  # type: ignore[assignment]  # hides a method of tuples
     sums: np.ndarray
 
 
@@ -50,15 +50,15 @@ def merge(parts) -> Moments:
 class Coefficients(NamedTuple):
     """What a visit needs of the schedule at lam, [G + 1] each; d* are derivatives in lam."""
 
-    t: float
-    dt: float
-    alpha: float
-    sigma: float
-    rate: float  # d log alpha / d lam
-    u: float  # x0 = u x + v out
-    du: float
-    v: float
-    dv: float
+    t: np.ndarray
+    dt: np.ndarray
+    alpha: np.ndarray
+    sigma: np.ndarray
+    rate: np.ndarray  # d log alpha / d lam
+    u: np.ndarray  # x0 = u x + v out
+    du: np.ndarray
+    v: np.ndarray
+    dv: np.ndarray
 
 
 def coefficients(schedule, lam, prediction) -> Coefficients:

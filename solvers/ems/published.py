@@ -57,7 +57,8 @@ def load_published(folder, schedule, t_start=None, t_end=None) -> EMS:
             f"the name of {folder} says N = {tag.n}, its l.npz has {n + 1} nodes, N = {n}: give the folder the right "
             "name, or copy the files again"
         )
-    lam = np.linspace(*_range(folder, schedule, tag, t_start, t_end), n + 1)
+    low, high = _range(folder, schedule, tag, t_start, t_end)
+    lam = np.linspace(low, high, n + 1)
     arrays = {name: np.moveaxis(x, 1, -1) if x.ndim == 4 else x for name, x in arrays.items()}
     meta = {"schedule": repr(schedule), "shape": list(arrays["l"].shape[1:])}
     return make_ems(folder, lam, **arrays, meta=meta | ({"points": tag.points} if tag.points else {}))
@@ -71,7 +72,7 @@ def save_published(folder, ems: EMS, schedule) -> Path:
     disk.
     """
     check_ems(ems, schedule)
-    step, uniform = (ems.lam[-1] - ems.lam[0]) / (len(ems.lam) - 1), np.linspace(*ems.lam[[0, -1]], len(ems.lam))
+    step, uniform = (ems.lam[-1] - ems.lam[0]) / (len(ems.lam) - 1), np.linspace(ems.lam[0], ems.lam[-1], len(ems.lam))
     off = np.abs(ems.lam - uniform).max() / step
     if off > 1e-6:
         raise ValueError(

@@ -1,6 +1,6 @@
 """DPM-Solver-v3 (Zheng et al. 2023) as a table: an exponential solver tuned by empirical model statistics (EMS).
 
-With l, s, b of the model (estimation.py), f = (sigma eps - l x) / alpha, and s the start of a step (paper, Eqs. 8, 9, 14):
+With l, s, b of the model (estimation.py), f = (sigma eps - l x) / alpha, s the start of a step (paper, Eqs. 8, 9, 14):
 
     g(lam)  = e^{-int_s l'} f - B(lam),  l' the statistic s,   B(lam) = int_s^lam e^{-int_s s} b          (1)
     x_t     = alpha_t A [ x_s/alpha_s - int E B - sum_k g^(k) int E (lam - lam_s)^k/k! ]                   (2)

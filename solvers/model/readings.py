@@ -69,7 +69,7 @@ class Probe(NamedTuple):
         """[LEVELS], uniform in lam, from where x0 is almost lost in noise to where it is almost free of it."""
         middle = -0.5 * np.log(np.mean(x0**2) + 1e-12)
         lam = np.clip(self.schedule.lam(np.array(self.ends)), middle - np.log(20), middle + np.log(20))
-        return self.schedule.t_of_lam(np.linspace(*lam, LEVELS))
+        return self.schedule.t_of_lam(np.linspace(lam[0], lam[1], LEVELS))
 
     def out(self, unit, x, t):
         """The output [P, *D] for x at t where the model takes t in this unit."""
@@ -149,7 +149,7 @@ def _samples(probe, reading):
     """x0 [P, *D] by DDIM from lam = -5 to 5, or from end to end; None where they are not numbers of a usual size."""
     schedule = probe.schedule
     lam = np.clip(schedule.lam(np.array(probe.ends)), -5, 5)
-    times = schedule.t_of_lam(np.linspace(*lam, STEPS + 1))
+    times = schedule.t_of_lam(np.linspace(lam[0], lam[1], STEPS + 1))
     x = schedule.sigma(times[0]) * np.roll(probe.noise, 1, axis=0)  # not the noise that each sample will be given
     for t, after in pairwise(times):
         x0 = _denoised(probe, reading, t, x, probe.out(reading.unit, x, t))
