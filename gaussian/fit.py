@@ -78,7 +78,9 @@ def fit_classes(data, labels, rank=None, biased=False, progress=lambda count: No
     return joined._replace(weights=counts / len(labels))
 
 
-def fit_mixture(data, components, rank=None, seed=42, variance=1e-5, biased=False, progress=lambda count: None):
+def fit_mixture(
+    data, components, rank=None, seed=42, variance=1e-5, biased=False, progress=lambda count: None
+) -> Mixture:
     """Mixture by k-means, as in arXiv 2412.09726: mini-batches of 2048, hard labels, no EM.
 
     Each cluster gets the mean of its members, their covariance plus `variance` times the identity, and its share of

@@ -9,6 +9,7 @@ so that each is an affine map of x_T. (1) skips the first part of sampling witho
 what one step of first-order DPM-Solver-v3 does in the coordinates U^T x, with the statistics of this Gaussian.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -60,7 +61,7 @@ def _noisy(variances, schedule, t):
     return schedule.alpha(t) ** 2 * variances + schedule.sigma(t) ** 2
 
 
-def half_times(variances, schedule):
+def half_times(variances, schedule) -> np.ndarray:
     """The t at which a mode's coefficient in the denoised trajectory (2) has half of its final value.
 
     At sigma / alpha = sqrt(3 v), for any start far above it: large variances emerge first. `variances` > 0, any shape.
@@ -99,7 +100,7 @@ def teleport(mixture, schedule, t_from, t_to) -> AffineMap:
     return flow_map(mixture, schedule, t_from, t_to)
 
 
-def trajectory(mixture, schedule, times):
+def trajectory(mixture, schedule, times) -> Callable:
     """run(x_T [*shape], component=0) -> (x [n, *shape], E[x0 | x] [n, *shape]) at `times` [n], x_T at times[0]."""
     times = np.asarray(times, np.float64)
     maps = [make(mixture, schedule, times[0], t) for make in (flow_map, denoised_map) for t in times]
@@ -116,7 +117,7 @@ def trajectory(mixture, schedule, times):
     return run
 
 
-def in_plane(states):
+def in_plane(states) -> tuple[np.ndarray, np.ndarray]:
     """Of trajectories [n, *shape] the share of |x|^2 in the plane of the first and last state, and coordinates there.
 
     (share [n], coefficients [n, 2]): x_t ~ c_0 x_first + c_1 x_last. The published picture of a trajectory is a turn

@@ -14,6 +14,7 @@ Components are visited in chunks, with a running logarithm of the sum of (3), so
 number: 60,000 images of 784 pixels as components of rank 0 (`distribution.delta`) need a few MB beyond themselves.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -28,7 +29,7 @@ CHUNK = 2**20
 LEAST_RANK = 64
 
 
-def posterior_mean(mixture, x, alpha, sigma):
+def posterior_mean(mixture, x, alpha, sigma) -> jax.Array:
     """E[x0 | x] of one sample x [*D], eq. (1); in the float type of x. alpha and sigma are scalars, sigma > 0.
 
     A mixture of rank 0 compares distances by |m|^2 - 2 m x, a matrix product under vmap, with x and the means m counted
@@ -38,12 +39,12 @@ def posterior_mean(mixture, x, alpha, sigma):
     return _expectation(mixture, x, alpha, sigma, 1.0, lambda v, a, s: a * v / (a**2 * v + s**2))
 
 
-def posterior_score(mixture, x, alpha, sigma):
+def posterior_score(mixture, x, alpha, sigma) -> jax.Array:
     """grad log p(x) of one sample x [*D], eq. (2): without the cancellation of (alpha E[x0 | x] - x) / sigma^2."""
     return _expectation(mixture, x, alpha, sigma, 0.0, lambda v, a, s: -1 / (a**2 * v + s**2))
 
 
-def expanded_mean(gaussian, x, alpha, sigma, order=1, regularised=False):
+def expanded_mean(gaussian, x, alpha, sigma, order=1, regularised=False) -> jax.Array:
     """E[x0 | x] by a score expanded in the covariance S of a Gaussian: for high noise, without an inverse.
 
         score = -(1/rho) [I - alpha^2 S / rho  (+ alpha^4 S^2 / rho^2 for order 2)] (x - alpha mu)             (4)
@@ -69,7 +70,7 @@ def expanded_mean(gaussian, x, alpha, sigma, order=1, regularised=False):
     return _expectation(gaussian, x, alpha, sigma, 1.0, gain)
 
 
-def denoiser(mixture, schedule):
+def denoiser(mixture, schedule) -> Callable:
     """A model(x, t) of prediction "x0": E[x0 | x] for data from `mixture`, x [*D] of the shape of its samples.
 
     Large mixtures belong among the arguments of the jitted function, like parameters.
@@ -77,12 +78,12 @@ def denoiser(mixture, schedule):
     return _model(posterior_mean, mixture, schedule)
 
 
-def score(mixture, schedule):
+def score(mixture, schedule) -> Callable:
     """A model(x, t) of prediction "score", as `denoiser`."""
     return _model(posterior_score, mixture, schedule)
 
 
-def expansion(gaussian, schedule, order=1, regularised=False):
+def expansion(gaussian, schedule, order=1, regularised=False) -> Callable:
     """A model(x, t) of prediction "x0", by eq. (4) of `expanded_mean`; as `denoiser`."""
     return _model(partial(expanded_mean, order=order, regularised=regularised), gaussian, schedule)
 

@@ -1,5 +1,7 @@
 """Networks, and what turns them into `model(x, t) -> x0`."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 
@@ -74,7 +76,7 @@ def init(module: UNet, seed: int, shape) -> dict:
     return jax.jit(lambda: module.init(jax.random.key(seed), x, one, one.astype(jnp.int32))["params"])()
 
 
-def load(path, dtype: str = "float32"):
+def load(path, dtype: str = "float32") -> tuple[dict, Callable]:
     """Parameters, and how to use them: `params, make_denoiser = load("params.npz")` (or the folder of a run).
 
     `make_denoiser(params) -> denoiser(x [B, H, W, C], sigma [B], labels [B]) -> x0`: call it inside jit with params
@@ -84,7 +86,7 @@ def load(path, dtype: str = "float32"):
     return params, denoisers(meta, dtype)
 
 
-def denoisers(meta: dict, dtype: str = "float32"):
+def denoisers(meta: dict, dtype: str = "float32") -> Callable:
     """The `make_denoiser(params)` of the network that the notes of a parameter file describe.
 
     It rounds the parameters to `dtype`: to be called outside of a loop of evaluations.
@@ -100,7 +102,7 @@ def denoisers(meta: dict, dtype: str = "float32"):
     return make
 
 
-def noisy_classifier(meta: dict, schedule, dtype: str = "float32"):
+def noisy_classifier(meta: dict, schedule, dtype: str = "float32") -> Callable:
     """The `make_log_prob(params) -> log_prob(label, x [*D], t)` of the noisy classifier that the notes describe.
 
     As with `denoisers`, to be called outside of a loop of evaluations.

@@ -107,7 +107,7 @@ PRECONDITIONINGS: dict[str, Callable[..., Preconditioning]] = {
 }
 
 
-def denoise(apply, preconditioning: Preconditioning):
+def denoise(apply, preconditioning: Preconditioning) -> Callable:
     """Equation (1): `apply(x [B, ...], c_noise [B], labels [B])` becomes a denoiser.
 
     Returns `denoiser(x [B, ...], sigma [B], labels [B]) -> x0 [B, ...]` in the precision of x, float32 at least,

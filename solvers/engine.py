@@ -27,7 +27,7 @@ def init(table, x) -> State:
     return State(x, jnp.zeros((table.depth,) + x.shape, x.dtype))
 
 
-def init_noise(schedule, shape, key, t_start=None):
+def init_noise(schedule, shape, key, t_start=None) -> jax.Array:
     """The noise that sampling starts from, x_T [*shape] = sigma(t_start) z with normal z; t_start: schedule.t_max."""
     sigma = schedule.sigma(schedule.t_max if t_start is None else t_start)
     return sigma.astype(jnp.result_type(float)) * jax.random.normal(key, shape)
@@ -73,7 +73,7 @@ def _update(row, b, x, history, key):
     return x_next.astype(x.dtype)
 
 
-def sample(model, table, x, key=None):
+def sample(model, table, x, key=None) -> tuple[jax.Array, jax.Array]:
     """Runs a table from x [*D] at table.t[0]: `(x0 [*D], states [N, *D])`, states[-1] being x0.
 
     `model(x, t) -> out` takes one sample [*D] and a scalar t. A stochastic table (with an s column) needs a `key`;
@@ -90,7 +90,7 @@ def sample(model, table, x, key=None):
     return state.x, states
 
 
-def advance(model, table, x, rows, key=None):
+def advance(model, table, x, rows, key=None) -> jax.Array:
     """x0 [*D] alone, from the first `rows` rows only: a traced number, so that tables which are filled up to one shape
     share one compiled program whatever their number of evaluations. Same numbers as `sample` of the cut table.
     """

@@ -179,7 +179,7 @@ class VPDiscrete(Schedule):
         return xp.where(log_alpha < values[-1], falling, inside) if times[-1] < 1 else inside
 
 
-def zero_terminal_snr(alphas_cumprod):
+def zero_terminal_snr(alphas_cumprod) -> np.ndarray:
     """`alphas_cumprod` [N] with sqrt shifted and scaled so that it ends at 0 and starts as before (Lin et al. 2024)."""
     root = np.sqrt(np.asarray(alphas_cumprod, np.float64))
     root = (root - root[-1]) * root[0] / (root[0] - root[-1])
