@@ -67,7 +67,7 @@ def check_rank(rank, dim):
 
 
 def delta(data) -> Mixture:
-    """The data [N, *D] themselves, floating point: N equal components of variance 0. Means are a view of the data."""
+    """The data [N, *D] themselves, floating point: N equal components of variance 0. Means are a view of data."""
     data = np.asarray(data)
     check_data(data)
     k, flat = len(data), data.reshape(len(data), -1)
@@ -84,12 +84,12 @@ def check_data(data):
 
 
 def isotropic(mixture, variance=True) -> Mixture:
-    """Each component with the same mean and variance tr / D in all directions, or with no variance; rank 0."""
+    """Components with the same means, and variance tr / D in all directions, or with none; rank 0."""
     return truncate(mixture, 0, floor=variance)
 
 
 def truncate(mixture, rank, floor=True) -> Mixture:
-    """The leading `rank` directions of each component; the others share their mean variance, or none.
+    """Keeps the leading `rank` directions of each component; the others share their mean variance, or have none.
 
     `floor=False` is the low rank of arXiv 2412.09726. ValueError unless 0 <= rank <= the mixture's own.
     """
@@ -108,7 +108,7 @@ def regularise(mixture, variance=1e-4) -> Mixture:
 
 
 def component(mixture, index) -> Mixture:
-    """The Gaussian number `index`, which may be traced by jit; beyond the last, the last."""
+    """The Gaussian with number `index`, which may be traced; for a number beyond the last, the last one."""
     traced = isinstance(index, jax.Array)  # a tracer is one, and cannot index numpy arrays
     index = (jnp if traced else np).minimum(index, len(mixture.weights) - 1)
     one = jax.tree.map(lambda array: (jnp.asarray(array) if traced else array)[index][None], mixture)

@@ -1,10 +1,10 @@
-"""Distributions of gaussian/distribution.py from data: a Gaussian in one pass, mixtures by class or by k-means.
+"""Fits distributions (gaussian/distribution.py) to data: a Gaussian in one pass, mixtures by class or by k-means.
 
 Rows X of a chunk, centred on their own mean m', join the scatter S of the n rows before, which have the mean m, by
 
     S <- S + X^T X + (n n' / (n + n')) (m' - m) (m' - m)^T                                                   (1)
 
-(Chan, Golub and LeVeque 1979), which cancels nothing, whatever the mean. Where D x D is too much, the leading
+(Chan, Golub and LeVeque 1979), without cancellation, whatever the mean. Where D x D numbers are too many, the leading
 directions are sought by subspace iteration from random ones (Halko, Martinsson and Tropp 2011, algorithm 4.4):
 
     Q <- orthonormal basis of C Q,    C Q = X^T (X Q) / (N - 1), summed over chunks                          (2)
@@ -122,7 +122,7 @@ def _rows(chunks, dim):
 
 
 def _moments(chunks, dim, full):
-    """Count, mean [D], and scatter: [D, D] of which the lower triangle counts, or with `full` false its trace. (1)"""
+    """(count, mean [D], scatter) by (1); scatter: [D, D], its lower triangle counts, or its trace if not `full`."""
     from scipy.linalg import blas
 
     count, mean = 0, np.zeros(dim)

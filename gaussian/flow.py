@@ -31,12 +31,12 @@ class AffineMap(NamedTuple):
     gain_floor: np.ndarray
 
     def __call__(self, x, component=0):
-        """Of one sample x [*shape], by the map of this component; in the type of x.
+        """Maps one sample x [*shape] by the map of this component, in the type of x.
 
-        component: an index, may be traced. What is beyond the last is the last, "no label" where one Gaussian is all.
+        component: an index, may be traced. An index beyond the last is the last one: "no label", with one Gaussian.
         """
         start, end, basis, gain, gain_floor = (jnp.asarray(a, x.dtype) for a in self)
-        # All components' projections, all but one dropped: under vmap one matrix product, not a basis per sample.
+        # Projects by all components and drops all but one: under vmap one matrix product, not a basis per sample.
         chosen = (jnp.arange(len(start)) == jnp.minimum(component, len(start) - 1)).astype(x.dtype)
         pick = partial(jnp.einsum, "k,k...->...", chosen, precision="highest")
         d = x.reshape(-1) - pick(start)
@@ -47,7 +47,7 @@ class AffineMap(NamedTuple):
 
 
 def gain(variances, schedule, t_from, t_to):
-    """g(v) of (1), what a mode of this variance is multiplied by; `variances` and `t_to` broadcast."""
+    """g(v) of (1), the factor of a mode with this variance; `variances` and `t_to` broadcast."""
     return (_noisy(variances, schedule, t_to) / _noisy(variances, schedule, t_from)) ** 0.5
 
 
@@ -93,9 +93,9 @@ def _map(mixture, schedule, t_from, t_to, gain, scale):
 def teleport(mixture, schedule, t_from, t_to) -> AffineMap:
     """`x_skip = teleport(gaussian, schedule, t_from, t_to)(x_T)`: the exact ODE solution for Gaussian data.
 
-    Takes the place of all solver steps from t_from to t_to, at no network evaluation; close to the network's own
-    solution as long as its score is close to the Gaussian's (`choose_skip`). Of a mixture, with a component per class
-    for instance, `teleport(...)(x_T, component)`. One sample [*shape]; vmap for a batch.
+    It replaces all solver steps from t_from to t_to and needs no network evaluation. It is close to the network's own
+    solution as long as the network's score is close to the Gaussian's (`choose_skip`). For a mixture, with a component
+    per class for instance, call `teleport(...)(x_T, component)`. For one sample [*shape]; vmap for a batch.
     """
     return flow_map(mixture, schedule, t_from, t_to)
 
@@ -118,10 +118,11 @@ def trajectory(mixture, schedule, times) -> Callable:
 
 
 def in_plane(states) -> tuple[np.ndarray, np.ndarray]:
-    """Of trajectories [n, *shape] the share of |x|^2 in the plane of the first and last state, and coordinates there.
+    """(share [n], coefficients [n, 2]) of a trajectory [n, *shape] in the plane of its first and last state.
 
-    (share [n], coefficients [n, 2]): x_t ~ c_0 x_first + c_1 x_last. The published picture of a trajectory is a turn
-    from noise to image in this plane (arXiv 2303.02490): a low-dimensional motion in a space of thousands.
+    share: how much of |x|^2 is in that plane; coefficients: the coordinates there, x_t ~ c_0 x_first + c_1 x_last. The
+    published picture of a trajectory is a turn from noise to image in this plane (arXiv 2303.02490): a low-dimensional
+    motion in a space of thousands.
     """
     flat = np.asarray(states, np.float64).reshape(len(states), -1)
     ends = flat[[0, -1]].T

@@ -10,8 +10,8 @@ variances n(v) = alpha^2 v + sigma^2 in the same bases. With d_k = x - alpha mu_
 where r_k is the probability of component k given x, and the sum in (3) runs over the complement of the basis too.
 Nothing is divided by alpha: at alpha = 0 the result is the mean of the data.
 
-Components are visited in chunks, with a running logarithm of the sum of (3), so that memory does not grow with their
-number: 60,000 images of 784 pixels as components of rank 0 (`distribution.delta`) need a few MB beyond themselves.
+Components are visited in chunks, with a running logarithm of the sum of (3), so memory does not grow with their
+number: 60,000 images of 784 pixels as components of rank 0 (`distribution.delta`) need a few MB beside the images.
 """
 
 from collections.abc import Callable
@@ -126,12 +126,12 @@ def _expectation(mixture, x, alpha, sigma, of_mean, gain):
 
 
 def _part(mixture, start, size, dtype):
-    """weights, means, basis, variances, floor of the components from `start` on, in this type."""
+    """weights, means, basis, variances, floor of `size` components from `start` on, in this type."""
     return tuple(jax.lax.dynamic_slice_in_dim(jnp.asarray(leaf), start, size).astype(dtype) for leaf in mixture[:5])
 
 
 def _terms_with_basis(mixture, x, alpha, sigma, of_mean, gain):
-    """Of components: log r_k up to a constant [c], and the function that sums their terms with weights [c]."""
+    """A function of c components: (log r_k up to a constant [c], a function that sums their terms by weights [c])."""
     _, _, _, *first = _part(mixture, 0, 1, x.dtype)
     dim, rank = mixture.basis.shape[1:]
 
@@ -160,7 +160,7 @@ def _terms_with_basis(mixture, x, alpha, sigma, of_mean, gain):
 
 
 def _terms_without_basis(mixture, x, alpha, sigma, of_mean, gain):
-    """The same for components with one variance, `floor`, in all directions."""
+    """`_terms_with_basis` for components with one variance, `floor`, in all directions."""
     first = alpha**2 * jnp.asarray(mixture.floor, x.dtype)[0] + sigma**2
     center = _einsum("k,kd->d", *(jnp.asarray(leaf, x.dtype) for leaf in mixture[:2]))
     d = x - alpha * center

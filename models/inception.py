@@ -100,8 +100,8 @@ BLOCKS = {  # name: branches, which are concatenated; a tuple is what follows ea
 class Inception(nn.Module):
     """`__call__(images uint8 [B, H, W, 1 or 3]) -> (features [B, 2048], spatial [B, 2023])`, float32.
 
-    One channel is repeated. ValueError for anything but uint8 of one or three channels. float32 everywhere, also where
-    an accelerator would take less by default.
+    A single channel is repeated. ValueError for anything but uint8 of one or three channels. All products are float32,
+    also where an accelerator would use fewer bits by default.
     """
 
     def __call__(self, images):
@@ -112,7 +112,7 @@ class Inception(nn.Module):
 
     @nn.compact
     def trunk(self, x):
-        """The same of images float32 [B, 299, 299, 1 or 3] with values from 0 to 255."""
+        """(features, spatial) of resized images, float32 [B, 299, 299, 1 or 3] with values from 0 to 255."""
         seen, x = {}, (x - 128) / 128
         if x.shape[-1] == 1:
             x = jnp.repeat(x, 3, axis=-1)
@@ -139,7 +139,7 @@ class Inception(nn.Module):
 
 
 def resize(images):
-    """float32 [B, H, W, C] -> [B, 299, 299, C]: pixel i is at i H / 299; beyond the last one it is that."""
+    """float32 [B, H, W, C] -> [B, 299, 299, C]: pixel i is at i H / 299, and the last one is repeated beyond."""
     for axis in (2, 1):
         size = images.shape[axis]
         if size == SIZE:
@@ -153,7 +153,7 @@ def resize(images):
 
 
 def _shifts(x, axis, stride=1):
-    """Three views along an axis, from 0, 1 and 2 on: pools of slices are faster on CPUs than windows."""
+    """Three views along an axis, which start at 0, 1 and 2: on CPUs, pools of slices are faster than windows."""
     size = (x.shape[axis] - 3) // stride + 1
     for start in range(3):
         at = [slice(None)] * 4
@@ -176,7 +176,7 @@ def _maximum(x):
 
 
 def _average(x):
-    """Mean over the neighbours that there are."""
+    """The mean over the neighbours inside the image."""
     for axis in (2, 1):
         inside = np.full(x.shape[axis], 3, np.float32)
         inside[[0, -1]] -= 1
@@ -192,6 +192,6 @@ POOLS = {AVERAGE: _average, MAXIMUM: _maximum, HALVE: _halve}
 
 
 def logits(params, features, bias: bool = False) -> np.ndarray:
-    """The head [.., 1008] of features [.., 2048], float32. Inception scores are usually without the bias."""
+    """Logits [.., 1008] of features [.., 2048], float32. Inception scores are usually computed without the bias."""
     found = np.asarray(features, np.float32) @ np.asarray(params["softmax"]["kernel"])
     return found + np.asarray(params["softmax"]["bias"]) if bias else found

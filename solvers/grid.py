@@ -47,7 +47,7 @@ def karras(schedule, n, t_start=None, t_end=None, rho=7.0) -> np.ndarray:
 
 
 def given(schedule, n, t_start=None, t_end=None, times=()) -> np.ndarray:
-    """The times that the user gives, [n + 1]; t_start and t_end, where given, must be their ends."""
+    """The times that the user gives, [n + 1]; t_start and t_end, if given, must be their ends."""
     times = check_times(times)
     if len(times) != n + 1:
         raise ValueError(f"{n} steps need {n + 1} times, got {len(times)}: give as many as nfe + 1, or change nfe")
@@ -67,9 +67,9 @@ GRIDS: dict[str, Callable[..., np.ndarray]] = {
 
 
 def snap_to(schedule, times, lam) -> np.ndarray:
-    """`times` moved to the nearest nodes of an EMS grid `lam` [G + 1], as the published DPM-Solver-v3 does.
+    """Moves `times` to the nearest nodes of an EMS grid `lam` [G + 1], as the published DPM-Solver-v3 does.
 
-    Raises ValueError where two times fall on one node.
+    Raises ValueError if two times fall on one node.
     """
     wanted = schedule.lam(check_times(times))
     nearest = np.abs(wanted[:, None] - np.asarray(lam)[None, :]).argmin(axis=1)
@@ -83,7 +83,7 @@ def snap_to(schedule, times, lam) -> np.ndarray:
 
 
 def check_times(times) -> np.ndarray:
-    """`times` as float64 [n + 1], or ValueError unless finite, at least two, non-negative, strictly decreasing."""
+    """`times` as float64 [n + 1]; ValueError unless at least two, finite, not negative, strictly decreasing."""
     times = np.asarray(times, np.float64)
     if times.ndim != 1 or len(times) < 2:
         raise ValueError(f"a grid is a list of at least two times, got shape {times.shape}: one step needs two times")
@@ -109,6 +109,6 @@ def _range(schedule, n, t_start, t_end):
 
 
 def _ends(times, t_start, t_end):
-    """The exact end points, free of the round trip through lam."""
+    """Sets the exact end points, without the round-off of the way through lam."""
     times[0], times[-1] = t_start, t_end
     return times

@@ -10,8 +10,8 @@ import numpy as np
 def write(path, arrays: dict, compress: bool = True) -> None:
     """Writes `arrays` {name: array} to `path`; a file of that name is always whole: the old one or the new one.
 
-    The bytes are on the disk before the file gets its name: neither a kill nor a power cut leaves a part of it (at
-    most a hidden .tmp file beside it). An OSError (a full disk, say) names the file and leaves nothing behind.
+    The bytes are on the disk before the file gets its name, so a kill or a power cut leaves no part of it (at most a
+    hidden .tmp file beside it). An OSError, of a full disk for example, names the file and leaves nothing behind.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def write(path, arrays: dict, compress: bool = True) -> None:
 
 
 def read(path, names) -> dict:
-    """The arrays `names` of the file, {name: array}. FileNotFoundError without one, ValueError for all else.
+    """The arrays `names` of the file, {name: array}. FileNotFoundError without a file, ValueError if it is damaged.
 
     Each array has a checksum of its own, and pickles are never executed.
     """

@@ -130,7 +130,7 @@ class _Message:
         return self._of(wanted, int)
 
     def bytes(self, wanted: int) -> bytes:
-        """What the fields of this number hold, joined: of a list, which may be in several parts."""
+        """The bytes in the fields of this number, joined: a list may be in several parts."""
         return b"".join(self._of(wanted, memoryview))
 
     def text(self, wanted: int) -> str:

@@ -1,4 +1,4 @@
-"""The names that a pickle may use, and what stands in for each. All others are refused, called or not.
+"""The names that a pickle may use, and our replacement for each. All other names are refused, called or not.
 
 A name becomes a `Record`. Calling one (REDUCE) runs the function of this project in CALLS; making an object of a class
 (NEWOBJ) gives a Record with the arguments, and its state (BUILD) becomes that of the Record.
@@ -43,7 +43,7 @@ def find(module, name) -> Record:
 
 
 def call(machine, function, args):
-    """What calling a name with these arguments gives."""
+    """The value of a call of this name with these arguments."""
     full = f"{function.module}.{function.name}" if isinstance(function, Record) and function.state is None else None
     if full not in CALLS or not isinstance(args, tuple):
         raise ValueError(f"it calls {shown(full or function)}, which no checkpoint needs; none of it was run: {REMEDY}")

@@ -1,4 +1,4 @@
-"""What each opcode of a pickle does to a machine (pickles.Machine): HANDLERS, name -> handler(machine, argument).
+"""HANDLERS, name of an opcode -> handler(machine, argument): the effect of each opcode of a pickle on pickles.Machine.
 
 A handler may fail with LookupError, TypeError or AttributeError where the stack does not hold what it needs.
 """

@@ -75,7 +75,7 @@ def _read_file(path):
 
 
 def _refuse_pages(head):
-    """What a download leaves where a checkpoint was expected, and formats that deserve a sentence."""
+    """Refuses web pages and other files that a failed download leaves, and some formats, each with its own sentence."""
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith(b"version https://git-lfs"):
         raise ValueError("it is a git-lfs pointer, which stands for the file: run `git lfs pull`, or download the file")

@@ -1,4 +1,4 @@
-"""What publishers released, and `load`: from a file of theirs to the parameters and notes of a network of ours."""
+"""Networks that publishers released, and `load`, which makes parameters and notes for our network from their file."""
 
 from collections.abc import Callable
 from pathlib import Path

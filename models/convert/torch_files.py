@@ -86,7 +86,7 @@ def _read_stream(data, stream, machine):
 
 
 def _resolve(storage_of, pid):
-    """What a persistent id stands for; storage_of(dtype, key, count) gives the flat array.
+    """The function that gives the value of a persistent id; storage_of(dtype, key, count) gives the flat array.
 
     ("storage", type, key, device, count[, view]), where a view (key, offset, count) is of PyTorch before 0.4, and
     ("module", class, file, source) of a module that was saved whole.

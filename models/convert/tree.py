@@ -1,4 +1,4 @@
-"""What a foreign file becomes: plain data, and the check that it is nothing else."""
+"""The plain data that a foreign file becomes, and the check that it is nothing else."""
 
 from typing import Any, NamedTuple
 

@@ -62,7 +62,7 @@ def fast_orders(nfe, order=3) -> tuple:
 
 
 def fixed_orders(nfe, order=3) -> tuple:
-    """All steps of `order`. The published code spends fewer evaluations than asked for; here nfe must be a multiple."""
+    """`order` for all steps. nfe must be a multiple of it (the published code silently spends fewer evaluations)."""
     _check_budget(nfe, order)
     if nfe % order:
         raise ValueError(
@@ -128,7 +128,7 @@ def heun_steps(start: Nodes, end: Nodes, prediction):
 
 
 def _heun_rows(start, end, scale, h):
-    """keep [n, 2], which of a step's start and end are evaluated (no end at sigma = 0); and nodes, a and b by row."""
+    """(keep [n, 2], nodes, a, b): which start and end of a step are evaluated (not sigma = 0); the others by row."""
     keep = np.stack([np.ones(len(h), bool), end.sigma > 0], axis=1)
     at = Nodes(*(np.stack(pair, axis=1)[keep] for pair in zip(start, end)))
     b = np.array([[1.0, 0.0], [0.5, 0.5]])

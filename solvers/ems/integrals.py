@@ -31,7 +31,7 @@ def _linear(nodes, values):
 
 
 def _spline(nodes, values):
-    from scipy.interpolate import CubicSpline  # takes as long to import as half of jax
+    from scipy.interpolate import CubicSpline  # half as slow to import as jax
 
     return CubicSpline(nodes, values).c
 
@@ -41,7 +41,7 @@ INTERPOLANTS = {"linear": _linear, "spline": _spline}
 
 
 class Steps(NamedTuple):
-    """Of N steps: l [N, *D] at their starts; L, S, B of (1) at their ends; w [N, count, *D] and C of (2)."""
+    """Integrals over N steps: l [N, *D] at the starts; L, S, B of (1) at the ends; w [N, count, *D] and C of (2)."""
 
     l: np.ndarray
     L: np.ndarray
@@ -70,7 +70,7 @@ def integrate(ems, lam, count, interpolation, published) -> Steps:
 
 
 def _matrix(points):
-    """A of (3), [m + 1, m], for points [m] in [0, 1]: to each of them, and to the end."""
+    """A of (3), [m + 1, m], for points [m] in [0, 1]: integrals to each of them, and to the end."""
     m = len(points)
     integrals = legendre.legint(np.eye(m), lbnd=-1) / 2  # column k: of the Legendre polynomial k, on [0, 1]
     to = 2 * np.append(points, 1.0) - 1

@@ -26,7 +26,7 @@ FILES = {"l.npz": ("l",), "sb.npz": ("s", "b")}
 
 
 class Tag(NamedTuple):
-    """What the name of a folder says; None where it does not."""
+    """The values in the name of a folder; None for those that it does not have."""
 
     t_end: float | None = None
     t_start: float | None = None

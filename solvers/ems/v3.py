@@ -38,8 +38,8 @@ def dpm_v3(
 ) -> Table:
     """DPM-Solver-v3 of orders 1 to 3, for any time grid inside the range of `ems`.
 
-    Without any of order, variant, corrector and the pseudo flags, those that measured best for the number of steps and
-    the guidance that the statistics were made with (recipes.py); with some of them, or with `published`, the others are
+    If none of order, variant, corrector and the pseudo flags is given, they are those that measured best for the number
+    of steps and the guidance of the statistics (recipes.py). If some are given, or with `published`, the others are
     order=3, variant="taylor", corrector=True, and no pseudo derivatives.
 
     `variant`: "taylor", the published weights of (2), or in the predictor "dpmsolver": E counts as constant in the
@@ -131,7 +131,7 @@ def _f_pair(at, l, prediction):
 
 
 def _degenerate(ems, lam, published):
-    """As statistics; constants need no nodes but the ends, and the trapezoid's own."""
+    """l = 1, s = b = 0 as statistics. Constants need two nodes only, the published trapezoids as many as they have."""
     count = 1201 if published else 2
     lam = ems.lam if published and ems is not None else np.linspace(lam[0], lam[-1], count)
     one = np.ones(len(lam))

@@ -29,7 +29,7 @@ EXPLAINS = 4.0  # another reading explains an excess if its own is this much sma
 SOUND = 0.25  # below this,
 SKILL = 0.05  # and its skill is above this
 
-# What a model may want instead of t: units of networks, the undoing of what its wrapper does to t, and x / alpha too.
+# What a model may want instead of t: a unit of networks, t before its wrapper changed it, or x / alpha as well.
 SCALED = {"t and x / alpha": lambda schedule, t: t, "sigma and x / alpha": TIME_UNITS["sigma"]}
 UNDONE = {"t / 1000": lambda schedule, t: t / 1000, "(t + 1) / 1000": lambda schedule, t: (t + 1) / 1000}
 UNITS = {"t": lambda schedule, t: t} | TIME_UNITS | UNDONE | SCALED
@@ -44,11 +44,11 @@ class Reading(NamedTuple):
     unit: str = "t"
 
     def changes(self, declared) -> int:
-        """In how many respects it differs from another."""
+        """The number of fields in which it differs from another reading."""
         return sum(a != b for a, b in zip(self, declared))
 
     def describe(self) -> str:
-        """For a sentence."""
+        """The reading as words of a sentence."""
         return f"{'minus ' if self.sign < 0 else ''}{self.prediction} of {self.unit}"
 
 
@@ -77,7 +77,7 @@ class Probe(NamedTuple):
         return self.call(x / scale, UNITS[unit](self.schedule, t))
 
     def outputs(self, unit, x0) -> list:
-        """The same for noisy x0 at each of the times."""
+        """The outputs for noisy x0 at each of the times."""
         return [self.out(unit, self.noisy(x0, t), t) for t in self.times(x0)]
 
 
@@ -99,13 +99,13 @@ def excess(probe, reading, outputs=None) -> tuple[float, float]:
 
 
 def _least_squares(columns, target):
-    """The linear combination of arrays that comes nearest to the target."""
+    """The linear combination of arrays that is nearest to the target."""
     a = np.stack([column.ravel() / (np.linalg.norm(column) + np.finfo(float).tiny) for column in columns], axis=1)
     return (a @ np.linalg.lstsq(a, target.ravel(), rcond=1e-6)[0]).reshape(target.shape)
 
 
 def best_reading(probe, declared, worst):
-    """The reading that explains the excess `worst` of the declared one, and its own; the declared one if none does."""
+    """(reading, its excess): the one that explains the excess `worst` of the declared one, which is the last resort."""
     found = {declared: (worst, 0.0)}
     for unit in UNITS:
         outputs = None if probe.x0 is None else probe.outputs(unit, probe.x0)
@@ -121,7 +121,7 @@ def best_reading(probe, declared, worst):
 
 
 def explain(declared, worst, best, least) -> str:
-    """What the outputs look like instead, and what to do about it; the numbers are the excesses of the two."""
+    """A sentence that says what the outputs look like instead, and the remedy; worst and least: the two excesses."""
     remedies = []
     if best.prediction != declared.prediction:
         remedies.append(f"pass prediction={best.prediction!r}")

@@ -31,7 +31,7 @@ class Bound:
         return self.evaluate(x, t, jnp.asarray(self.label)[None])[0]
 
     def evaluate(self, x, t, labels):
-        """All labels [k] at the same x and t, in one call of the denoiser: [k, *D]."""
+        """The predictions [k, *D] for all labels [k] at the same x and t, from one call of the denoiser."""
         sigma = jnp.asarray(t, x.dtype)
         if self.schedule is not None:
             alpha = jnp.asarray(self.schedule.alpha(t), x.dtype)
