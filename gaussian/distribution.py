@@ -109,7 +109,7 @@ def regularise(mixture, variance=1e-4) -> Mixture:
 
 def component(mixture, index) -> Mixture:
     """The Gaussian with number `index`, which may be traced; for a number beyond the last, the last one."""
-    traced = isinstance(index, jax.Array)  # a tracer is one, and cannot index numpy arrays
+    traced = isinstance(index, jax.Array)  # a tracer is a jax.Array, and cannot index numpy arrays
     index = (jnp if traced else np).minimum(index, len(mixture.weights) - 1)
     one = jax.tree.map(lambda array: (jnp.asarray(array) if traced else array)[index][None], mixture)
     return one._replace(weights=np.ones(1, one.weights.dtype))

@@ -16,9 +16,9 @@ import numpy as np
 from gaussian.distribution import Mixture, check_data, check_rank, regularise
 from gaussian.eigen import eigenpairs
 
-FULL = 16_384  # the largest D for which a D x D matrix is made unasked: 2 GB, and as much again for eigenvectors
-CHUNK = 2**23  # numbers of data in float64 at a time, 64 MiB
-PASSES = 4  # over the data, for (2)
+FULL = 16_384  # the largest D for a D x D matrix by default: 2 GB, and as much again for eigenvectors
+CHUNK = 2**23  # data is read in chunks of so many float64 numbers, 64 MiB
+PASSES = 4  # passes over the data for (2)
 
 
 def fit_gaussian(data, rank=None, biased=False, chunk=None, method="auto") -> Mixture:
@@ -88,7 +88,7 @@ def fit_mixture(
     be fewer components than asked for (the published code breaks on both, and takes the centre of k-means, a mean
     over past mini-batches, for the mean of the members). `progress(1)` after each cluster.
     """
-    from sklearn.cluster import MiniBatchKMeans  # a second to import, which only this function should cost
+    from sklearn.cluster import MiniBatchKMeans  # a slow import, needed only here
 
     data = np.asarray(data)
     check_data(data)
@@ -96,7 +96,7 @@ def fit_mixture(
         raise ValueError(f"components must be from 1 to {len(data)}, the number of samples, got {components}")
     kmeans = MiniBatchKMeans(n_clusters=components, random_state=seed, batch_size=2048)
     _, labels = np.unique(kmeans.fit(data.reshape(len(data), -1)).labels_, return_inverse=True)
-    # A sample counted twice has the covariance 0, and the weights do not count it.
+    # A cluster of one sample gets it twice, so that its covariance is 0; the weights count it once.
     counts = np.bincount(labels)
     rows = np.concatenate([np.arange(len(data)), np.flatnonzero(counts[labels] == 1)])
     mixture = fit_classes(data if len(rows) == len(data) else data[rows], labels[rows], rank, biased, progress)

@@ -23,8 +23,8 @@ import jax.numpy as jnp
 # Accelerators multiply float32 matrices in fewer bits unless told not to; a score at sigma = 1e-3 needs them all.
 _einsum = partial(jnp.einsum, precision="highest")
 
-# Numbers of a chunk of components. A sample of a batch has chunk x D numbers of its own if there is a basis, chunk if
-# there is none: the least rank below keeps the first small, too.
+# The size of a chunk of components, in numbers. Each sample of a batch needs chunk x D numbers with a basis, and chunk
+# without one. LEAST_RANK keeps chunk x D small when the rank is low.
 CHUNK = 2**20
 LEAST_RANK = 64
 
@@ -107,7 +107,7 @@ def _expectation(mixture, x, alpha, sigma, of_mean, gain):
 
     def visit(carry, first):
         peak, total, vector = carry
-        # The last chunk starts early where it would end late, and leaves out what the one before has seen.
+        # The last chunk starts earlier if it would reach beyond the end, and skips what the chunk before has seen.
         start = jnp.minimum(first, count - chunk)
         logits, combine = terms(_part(mixture, start, chunk, x.dtype))
         logits = jnp.where(start + jnp.arange(chunk) < first, -jnp.inf, logits)
@@ -140,11 +140,11 @@ def _terms_with_basis(mixture, x, alpha, sigma, of_mean, gain):
         noisy, noisy_floor = (alpha**2 * v + sigma**2 for v in (variances, floor))
         d = x - alpha * means
         y = _einsum("kdr,kd->kr", basis, d)
-        # Sums over hundreds of pixels: ratios to the first component keep the differences that (3) is about in float32.
+        # Sums over hundreds of pixels: as ratios to the first component, they keep the differences in (3) in float32.
         log_det = jnp.log(noisy / (alpha**2 * first[0] + sigma**2)).sum(1)
         distance = (y**2 / noisy).sum(1)
         if rank < dim:
-            # The residual itself: |d|^2 - |y|^2 would cancel.
+            # From the residual itself: |d|^2 - |y|^2 would cancel.
             rest = d - _einsum("kdr,kr->kd", basis, y)
             log_det += (dim - rank) * jnp.log(noisy_floor / (alpha**2 * first[1] + sigma**2))
             distance += (rest**2).sum(1) / noisy_floor
@@ -168,7 +168,7 @@ def _terms_without_basis(mixture, x, alpha, sigma, of_mean, gain):
     def terms(part):
         weights, means, _, _, floor = part
         noisy, m = alpha**2 * floor + sigma**2, alpha * (means - center)
-        # |d|^2 appears only where variances differ: what all components share would round off their differences.
+        # |d|^2 counts only if variances differ: a term that all components share would round off their differences.
         distance = ((m**2).sum(1) - 2 * _einsum("kd,d->k", m, d)) / noisy + (d**2).sum() * (1 / noisy - 1 / first)
         log_det = x.size * jnp.log(noisy / first)
 

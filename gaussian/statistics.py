@@ -14,7 +14,7 @@ import numpy as np
 
 from solvers.ems import EMS
 
-# Share of Var f in l^2 K_ii below which f is constant up to rounding: a covariance diagonal in pixels, s = 0 / 0.
+# If Var f is below this share of l^2 K_ii, f is constant up to rounding (a covariance diagonal in pixels): s = 0 / 0.
 CONSTANT = 1e-24
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 SIZE, FEATURES, CLASSES = 299, 2048, 1008
-SPATIAL = "mixed_6/conv", 7  # whose first channels sFID is of: 17 x 17 x 7 = 2023 numbers
+SPATIAL = "mixed_6/conv", 7  # the layer and its first channels, for sFID: 17 x 17 x 7 = 2023 numbers
 RULE = "bilinear to 299 x 299 as TensorFlow 1 does, without half-pixel shift or antialiasing; (x - 128) / 128"
 AVERAGE, MAXIMUM, HALVE = "3x3 mean", "3x3 maximum", "3x3 maximum of every second"
 
@@ -90,7 +90,7 @@ STEM = (
     _three("conv_4", 192, padding="VALID"),
     HALVE,
 )
-BLOCKS = {  # name: branches, which are concatenated; a tuple is what follows each other
+BLOCKS = {  # name: branches, whose outputs are concatenated; a tuple is a chain
     **{"mixed": _a(32), "mixed_1": _a(64), "mixed_2": _a(64), "mixed_3": _B},
     **{"mixed_4": _c(128), "mixed_5": _c(160), "mixed_6": _c(160), "mixed_7": _c(192)},
     **{"mixed_8": _D, "mixed_9": _e(AVERAGE), "mixed_10": _e(MAXIMUM)},
@@ -123,7 +123,7 @@ class Inception(nn.Module):
         return x.mean(axis=(1, 2)), seen[name][..., :channels].reshape(len(x), -1)
 
     def _run(self, x, part, prefix, seen):
-        """A Conv, a pool, a tuple of what follows each other, or a list of branches."""
+        """Runs a Conv, a pool, a tuple (a chain), or a list (branches)."""
         if isinstance(part, list):
             return jnp.concatenate([self._run(x, branch, prefix, seen) for branch in part], axis=-1)
         if isinstance(part, str):

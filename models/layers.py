@@ -102,18 +102,18 @@ class Part(NamedTuple):
     channels: int
     attention: bool = False
     resample: str = ""
-    pops: bool = False  # on top of an output of the encoder
+    pops: bool = False  # its input is joined with an output of the encoder
 
 
 class Style(NamedTuple):
     """Settings that all blocks of one family share."""
 
     dtype: jnp.dtype | None
-    eps: float  # of the norms
+    eps: float  # added to the variance in norms
     adaptive: bool  # the embedding scales and shifts the second norm; else it is added before it
-    scale: float  # of what leaves a residual sum
+    scale: float  # factor of residual sums
     head: int  # channels of an attention head; 0: one head
-    filter: tuple = (1, 1)  # of resampling
+    filter: tuple = (1, 1)  # for resampling
     project: bool = False  # a resampled shortcut is always projected
 
 

@@ -1,6 +1,6 @@
 """Rounds parameters to the precision of a network's products once, instead of in every evaluation."""
 
-ROUNDED = ("embedding", "map_label", "positions")  # beside kernels and their biases
+ROUNDED = ("embedding", "map_label", "positions")  # parameters to round beside kernels and their biases
 
 
 def rounded(params: dict, dtype) -> dict:

@@ -122,7 +122,7 @@ class SongUNet(nn.Module):
                 image = down(image, self.filter)
             elif part.kind == "skip":
                 x = skips[-1] = x + nn.Dense(part.channels, dtype=self.dtype, name=name)(image)
-            elif part.kind == "residual":  # filter and convolution commute: EDM filters last, at four times the cost
+            elif part.kind == "residual":  # filter and convolution commute; EDM filters last, at four times the cost
                 thin = nn.Conv(part.channels, (3, 3), 2, "VALID", dtype=self.dtype, name=name)
                 x = skips[-1] = image = (
                     x + thin(down(image, self.filter, pad=1 + (len(self.filter) - 1) // 2))

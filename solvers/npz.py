@@ -41,7 +41,7 @@ def read(path, names) -> dict:
             return {name: file[name] for name in names}
     except FileNotFoundError:
         raise
-    except Exception as error:  # damaged bytes raise whatever zipfile, zlib and numpy's parser stumble over
+    except Exception as error:  # on damaged bytes, zipfile, zlib and numpy raise errors of many kinds
         raise ValueError(
             f"{path} is not a whole .npz file with {', '.join(names)} ({error}): copy it again, or make it again"
         ) from error

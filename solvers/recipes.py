@@ -4,7 +4,7 @@ The keys are lower limits: first of the guidance scale (measured at 1, 1.5 and 7
 """
 
 KARRAS = {"name": "karras", "rho": 7.0}
-PUBLISHED = {  # dpm_v3 with `published=True`, and what is not given where some options are
+PUBLISHED = {  # dpm_v3 with `published=True`, and the rest of the options where some are given
     "order": 3,
     "variant": "taylor",
     "corrector": True,

@@ -8,7 +8,7 @@ import numpy as np
 from models.convert.tree import Record
 from models.convert.weights import LEAVES, Source, heads_first, kernel
 
-NETWORKS = {  # class -> our name, and the class's own defaults, of which files leave some out
+NETWORKS = {  # class -> (our name, defaults of the class, which files may omit)
     "SongUNet": (
         "song",
         {
@@ -28,7 +28,7 @@ NETWORKS = {  # class -> our name, and the class's own defaults, of which files 
         {"model_channels": 192, "channel_mult": (1, 2, 3, 4), "num_blocks": 3, "attn_resolutions": (32, 16, 8)},
     ),
 }
-OPTIONS = {  # of a network there -> here
+OPTIONS = {  # the name of an option there -> here
     "img_resolution": "resolution",
     "out_channels": "out_channels",
     "label_dim": "classes",
@@ -42,7 +42,7 @@ OPTIONS = {  # of a network there -> here
     "decoder_type": "decoder",
     "resample_filter": "filter",
 }
-SAMPLING_IGNORES = ("in_channels", "augment_dim", "dropout", "label_dropout")  # and a width that all releases share
+SAMPLING_IGNORES = ("in_channels", "augment_dim", "dropout", "label_dropout")  # and one width, the same in all releases
 PRECONDITIONS = {  # class -> name and attributes
     "VPPrecond": ("vp", ("beta_d", "beta_min", "M")),
     "VEPrecond": ("ve", ("sigma_min", "sigma_max")),

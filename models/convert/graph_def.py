@@ -18,11 +18,11 @@ from models.convert.pickles import Budget, stream_of
 from models.convert.tree import DAMAGED, listed, shown
 
 DTYPES = {1: "<f4", 2: "<f8", 3: "<i4", 9: "<i8", 14: ml_dtypes.bfloat16, 19: "<f2"}  # DT_FLOAT, DT_DOUBLE, ...
-VALUES = {1: 5, 2: 6}  # of float and double: the field with values one by one, for those that are not bytes
+VALUES = {1: 5, 2: 6}  # float and double: the field that holds single values, if the bytes are not given
 VARIABLES = {b"Variable", b"VariableV2", b"VarHandleOp"}
-LARGEST = 2**28  # bytes of an unpacked archive; Inception's is of 95 million
-MEMBERS = 100  # of an archive
-RANK = 8  # of a constant
+LARGEST = 2**28  # bytes of an unpacked archive; Inception's has 95 million
+MEMBERS = 100  # the largest number of members of an archive
+RANK = 8  # the largest number of axes of a constant
 SAVED_MODEL = "saved_model.pb"
 FROZEN = "classify_image_graph_def.pb"
 

@@ -6,7 +6,7 @@ A handler may fail with LookupError, TypeError or AttributeError where the stack
 from models.convert import names
 from models.convert.tree import DAMAGED, check_key, shown
 
-MEMO = 5_000_000  # the largest index; a pickler counts from 0
+MEMO = 5_000_000  # the largest index of the memo; picklers count from 0
 REFUSED = "EXT1", "EXT2", "EXT4", "PERSID", "NEWOBJ_EX", "NEXT_BUFFER", "READONLY_BUFFER"
 HANDLERS = {}
 

@@ -11,8 +11,8 @@ import pickletools
 from models.convert.opcodes import HANDLERS
 from models.convert.tree import DAMAGED
 
-STEPS = 5_000_000  # opcodes of a file; an EDM network has some fifty thousand
-BITS = 128  # of an integer; PyTorch's magic number has 77
+STEPS = 5_000_000  # the most opcodes in a file; an EDM network has some fifty thousand
+BITS = 128  # the most bits of an integer; PyTorch's magic number has 77
 
 
 class Budget:

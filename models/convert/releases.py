@@ -55,7 +55,7 @@ class Release(NamedTuple):
     unused: Callable = lambda name: False
 
 
-RELEASES = {  # files that do not say what network they are of; EDM's do
+RELEASES = {  # for files that do not describe their network; EDM's files do
     "score_sde_ddpmpp_deep": Release(
         score_sde.unpack_torch, score_sde.sources_torch, DDPMPP_DEEP, {"name": "vp"}, score_sde.unused
     ),
@@ -78,7 +78,7 @@ def load(path, release: str = "") -> tuple[dict, dict]:
     """
     if release and release not in RELEASES:
         raise ValueError(f"unknown release {release!r}: known are {', '.join(RELEASES)}, and empty for EDM's form")
-    tree = read(path)  # its errors have the path already
+    tree = read(path)  # errors of read name the path already
     try:
         if release:
             known = RELEASES[release]

@@ -58,12 +58,12 @@ def _read_stream(data, stream, machine):
     if facts.get("little_endian") is not True:
         raise ValueError(f"it was written on a big-endian machine, little-endian is readable: {REMEDY}")
     start = stream.tell()
-    declared, storages = {}, {}  # the storages follow their object: it is read once to learn of them, then with them
+    declared, storages = {}, {}  # storages follow their object: it is read once to find them, and again with them
 
     def declare(dtype, key, count):
         if declared.setdefault(key, (dtype, count)) != (dtype, count):
             raise ValueError(f"storage {shown(key)} is declared with two types or sizes: {DAMAGED}")
-        return storage(data, np.dtype(np.uint8), count * dtype.itemsize, 0).view(dtype)  # in its stead: some bytes
+        return storage(data, np.dtype(np.uint8), count * dtype.itemsize, 0).view(dtype)  # a placeholder: some bytes
 
     machine(persistent=functools.partial(_resolve, declare)).run()
     keys, end = machine().run(), stream.tell()
@@ -156,7 +156,7 @@ def read_zip(data):
 def _members(data) -> dict[str, zipfile.ZipInfo]:
     try:
         found = zipfile.ZipFile(stream_of(data)).infolist()
-    except Exception as error:  # zipfile has an error of its own for some damages, and any for the others
+    except Exception as error:  # on damaged files, zipfile raises errors of many kinds
         raise ValueError(f"its zip archive breaks off or is damaged ({error}): fetch the file again") from error
     members = {info.orig_filename: info for info in found}
     if len(members) != len(found):

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
-DEPTH = 200  # containers inside one another; networks have some twenty
-NODES = 5_000_000  # values, counted as often as they are reached; a network with its optimizer has some ten thousand
+DEPTH = 200  # nesting of containers; networks have some twenty
+NODES = 5_000_000  # values, shared ones counted each time; a network with its optimizer has some ten thousand
 SCALARS = (str, bytes, int, float, bool, type(None))
 DAMAGED = "the file is damaged or no checkpoint, fetch it again"
 
@@ -60,8 +60,8 @@ def check(tree):
     ValueError for a tree that contains itself, is deeper than DEPTH, or has more than NODES values counted as often as
     they are reached: containers that share their members are small in a file and may be too large for any walk.
     """
-    sizes = {}  # id of a container -> (values in it, its depth), once all below it is known
-    open_ids = set()  # the containers around the one that is looked at
+    sizes = {}  # id of a container -> (number of values in it, its depth), when all of it is known
+    open_ids = set()  # the containers around the current one
     todo = [(tree, False)]
     while todo:
         node, left = todo.pop()

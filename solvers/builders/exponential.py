@@ -19,7 +19,7 @@ from solvers.grid import check_times
 from solvers.prediction import convert
 from solvers.table import Table, check, fuse
 
-HALF_W0 = {2: lambda w, _: [w[0], w[0] / 2]}  # a rule of `multistep`: what published methods have for w_1 at two nodes
+HALF_W0 = {2: lambda w, _: [w[0], w[0] / 2]}  # a rule of `multistep`: w_1 of published methods at two nodes
 
 
 class Nodes(NamedTuple):

@@ -173,7 +173,7 @@ def _stages(at, form, variant):
         known = [0, p - 1] if variant == "dpmsolver" and 1 < j == p else list(range(j))
         rules = HALF_W0 if variant == "dpmsolver" and j == p == 2 else {}
         a[j - 1], w, linear = interval(cut(at, [0, j]), 0, len(known), form)
-        # a node's relative position in lam; only the step's start is known to the first stage, of any h
+        # a node's relative position in lam; the first stage knows only the start of the step, whatever h is
         ratio = (at.lam[known] - at.lam[0]) / (at.lam[j] - at.lam[0]) if j > 1 else np.zeros(1)
         b[j - 1, known] = weights(ratio, w, linear, rules)
     return a, b

@@ -81,7 +81,7 @@ class Raw(NamedTuple):
     variance: np.ndarray  # Var f
     covariance: np.ndarray  # Cov(f, f')
     variance_df: np.ndarray
-    scale: np.ndarray  # variance of the terms that f is the difference of
+    scale: np.ndarray  # sum of the variances of the two terms whose difference is f
     error_l: np.ndarray
 
 
@@ -144,8 +144,8 @@ class Recipe(NamedTuple):
 
 
 DEFAULT = Recipe()
-PLAIN = Recipe(ridge=0.0, round_off=0.0, negligible=0.0, cap=np.inf)  # the definition
-COORDINATES = 256  # at a time: some thirty arrays of [G + 1, COORDINATES] are needed beside the result
+PLAIN = Recipe(ridge=0.0, round_off=0.0, negligible=0.0, cap=np.inf)  # the definition itself
+COORDINATES = 256  # per block: some thirty arrays [G + 1, COORDINATES] are needed beside the result
 
 
 def statistics(moments: Moments, lam, path=False, recipe=DEFAULT) -> EMS:

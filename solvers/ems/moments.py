@@ -26,7 +26,7 @@ from solvers.ems.sums import summation
 from solvers.engine import init, step
 from solvers.prediction import convert
 
-# What is summed: products of u, y, dy, q and dq, which is dq/dlam.
+# The sums: products of u, y, dy, q and dq, where dq is dq/dlam.
 NAMES = ("u", "y", "dy", "uu", "uy", "yy", "udy", "ydy", "dydy", "q", "qq", "dq")
 FACTORS = ((0,), (1,), (2,), (0, 0), (0, 1), (1, 1), (0, 2), (1, 2), (2, 2), (3,), (3, 3), (4,))
 AHEAD = 2  # noise levels that are queued on the devices while the host waits, so that they are never idle

@@ -74,7 +74,7 @@ def dpm_v3(
         points, pseudo = n - np.arange(p), predictor_pseudo
         b[n, :p], c[n] = _update(at, steps, n, points, pseudo, flat)
         count = p + int(corrector_pseudo)
-        if count > 1:  # otherwise the corrector has no more points than the predictor, and its result
+        if count > 1:  # otherwise the corrector has the points of the predictor, and gives the same
             points, pseudo = np.array([n, n + 1, *range(n - 1, n + 1 - count, -1)]), corrector_pseudo
         corrected[n, n + 1 - points], c_corrected[n] = _update(at, steps, n, points, pseudo)
     p, q = _f_pair(at, steps.l, prediction)
@@ -104,7 +104,7 @@ def _seen_from(n, points, steps):
     for k, point in enumerate(points):
         if point > n:
             S[k], B[k] = steps.S[n], steps.B[n]
-        for j in range(n - 1, point - 1, -1):  # back over step j, whose own B is seen from its start
+        for j in range(n - 1, point - 1, -1):  # back over step j; steps.B[j] is relative to the start of step j
             S[k] -= steps.S[j]
             B[k] -= np.exp(-S[k]) * steps.B[j]
     return S, B

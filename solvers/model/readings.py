@@ -21,11 +21,11 @@ import numpy as np
 from solvers.model.wrappers import TIME_UNITS
 from solvers.prediction import PREDICTIONS, convert
 
-LEVELS = 7  # of noise in (1): sigma / alpha from 20 to 1/20 of the size of x0
-STEPS = 20  # of DDIM
-FLOOR = 1e-6  # of sigma^2 / alpha^2: square errors below are round-off
-ACCURACY = 0.01  # of an excess: of those below, the one with more skill counts
-EXPLAINS = 4.0  # another reading explains an excess if its own is this much smaller, for each change that it makes,
+LEVELS = 7  # noise levels in (1): sigma / alpha from 20 to 1/20 of the size of x0
+STEPS = 20  # steps of DDIM
+FLOOR = 1e-6  # square errors below this share of sigma^2 / alpha^2 are round-off
+ACCURACY = 0.01  # excesses below this count as equal: the reading with more skill is preferred
+EXPLAINS = 4.0  # another reading explains an excess if its own is smaller by this factor for each change,
 SOUND = 0.25  # below this,
 SKILL = 0.05  # and its skill is above this
 
@@ -111,7 +111,7 @@ def best_reading(probe, declared, worst):
         outputs = None if probe.x0 is None else probe.outputs(unit, probe.x0)
         for prediction, sign in product(PREDICTIONS, (1, -1)):
             reading = Reading(prediction, sign, unit)
-            # without data each takes a run of DDIM: leave out those that change both the time and the output
+            # without data each reading takes a run of DDIM: skip those that change both the time and the output
             if probe.x0 is not None or unit == declared.unit or reading.changes(declared) == 1:
                 value, skill = excess(probe, reading, outputs)
                 if value < SOUND and skill > SKILL:
