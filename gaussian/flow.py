@@ -101,7 +101,7 @@ def teleport(mixture, schedule, t_from, t_to) -> AffineMap:
 
 
 def trajectory(mixture, schedule, times) -> Callable:
-    """run(x_T [*shape], component=0) -> (x [n, *shape], E[x0 | x] [n, *shape]) at `times` [n], x_T at times[0]."""
+    """run(x_T [*shape], component=0) -> (x [n, *shape], E(x0 | x) [n, *shape]) at `times` [n], x_T at times[0]."""
     times = np.asarray(times, np.float64)
     maps = [make(mixture, schedule, times[0], t) for make in (flow_map, denoised_map) for t in times]
     along = AffineMap(None, 0, None, 0, 0)  # type: ignore[arg-type]  # axes of the arrays, in their places

@@ -31,17 +31,19 @@ def write(path, arrays: dict, compress: bool = True) -> None:
         raise
 
 
-def read(path, names) -> dict:
-    """The arrays `names` of the file, {name: array}. FileNotFoundError without a file, ValueError if it is damaged.
+def read(path, names=None) -> dict:
+    """The arrays `names` of a file, or all of them, {name: array}.
 
-    Each array has a checksum of its own, and pickles are never executed.
+    FileNotFoundError without a file, ValueError for a broken one. Each array has a checksum of its own, and pickles are
+    never executed.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in names}
+            return {name: file[name] for name in (file.files if names is None else names)}
     except FileNotFoundError:
         raise
     except Exception as error:  # on damaged bytes, zipfile, zlib and numpy raise errors of many kinds
+        wanted = f" with {', '.join(names)}" if names else ""
         raise ValueError(
-            f"{path} is not a whole .npz file with {', '.join(names)} ({error}): copy it again, or make it again"
+            f"{path} is not a whole .npz file{wanted} ({error}): copy it again, or make it again"
         ) from error

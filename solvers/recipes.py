@@ -1,4 +1,4 @@
-"""The default settings, which are those that measured best, as data (docs/results).
+"""The default settings, which are those that measured best, as data (docs/ems.md, "Which settings").
 
 The keys are lower limits: first of the guidance scale (measured at 1, 1.5 and 7.5), then of the network evaluations.
 """

@@ -8,16 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 
 import models
-from experiments.build.schedules import choose, find
+from experiments.build.checkpoints import find
 from experiments.metrics.frechet import load_reference
 from experiments.metrics.threads import one_thread
+from experiments.support.errors import choose
 
 
-def turn(config, network):
-    """The Network in the coordinates of `ems.basis`; U is its `basis`, and among its params."""
-    if config.ems.basis == "pixels":
+def turn(config, network, name: str):
+    """The Network in the coordinates `name`, a basis as `ems.basis` has it; U is its `basis`, and among its params."""
+    if name == "pixels":
         return network
-    build = choose({"dct": _cosines, "channels": _channels, "pca": _components}, config.ems.basis, "ems.basis")
+    build = choose({"dct": _cosines, "channels": _channels, "pca": _components}, name, "ems.basis")
     basis = build(config, network)
 
     def make(params, label):

@@ -7,9 +7,22 @@ an address               the cache, else the publisher's server (fetch.py)
 from pathlib import Path
 
 import models
-from experiments.build.schedules import ConfigError, config_errors, find
 from experiments.data.fetch import fetch
+from experiments.support.errors import ConfigError, config_errors
 from models.convert.releases import load
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def find(path) -> Path:
+    """A path as given if it exists, else relative to the project's folder (the embedded assets).
+
+    An address is downloaded into the cache, once.
+    """
+    if str(path).startswith(("http://", "https://")):
+        with config_errors():
+            return fetch(str(path), remedy="give a path in place of the address")
+    return Path(path) if Path(path).exists() else ROOT / path
 
 
 def locate(config, section: str = "model") -> Path:

@@ -1,28 +1,57 @@
 """From a config to what images are scored with: the features, and the reference that distances are to."""
 
-import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.build.checkpoints import locate
-from experiments.build.schedules import ConfigError, check_known, config_errors, find
-from experiments.metrics import distances as metrics
-from experiments.metrics import layouts as statistics
+import numpy as np
+
+from experiments.build.checkpoints import find, locate
+from experiments.data.arrays import SAMPLE_RULE
+from experiments.data.pixels import to_uint8
+from experiments.metrics import distances, layouts
 from experiments.metrics.frechet import Frechet, load_reference
+from experiments.metrics.passport import passport
 from experiments.metrics.spaces import SPACES, Space
+from experiments.support.errors import check_known, config_errors
+from experiments.support.features import features
 from models import classifier as classifiers
 from models.convert import inception as inception_files
 from models.inception import Inception
+from solvers.fingerprint import checksum_of_file
 
-SCORING = ("score", "reference")  # the experiments that need features
 MAKE = "make it with --config.experiment=reference --config.images=IMAGES"
 
 
-def build_space(config) -> Space | None:
-    """The features of `features`; None where samples are not scored."""
+@dataclass(frozen=True)
+class Scorer:
+    """Scores samples by `frechet`, and says of what the scores are; labels: the rule that the samples got theirs by."""
+
+    frechet: Frechet
+    labels: str
+
+    def row(self, x, origin: Mapping, seed: int) -> dict:
+        """The Fréchet distance of samples x [n, H, W, C] in [-1, 1], its standard error, and the passport of both.
+
+        origin: hashes of the solver's table and statistics (Method.origin).
+        """
+        images = to_uint8(x)
+        found = self.frechet.of_rows(features(self.frechet.space, images))
+        return found | {"passport": self.passport(len(images), seed, origin)}
+
+    def passport(self, count: int, seed: int, origin: Mapping) -> dict:
+        """The passport of a score of the first `count` samples."""
+        rules = {"uint8": SAMPLE_RULE, "labels": self.labels, "seed": seed}
+        about = self.frechet.space.about(), self.frechet.reference
+        return passport(*about, np.arange(count), **rules, **{key: origin[key] for key in ("table", "ems")})
+
+
+def space(config, default: str = "none") -> Space | None:
+    """The features of `features`; None where samples are not scored. default: for `auto` without a classifier."""
     check_known(("auto", "none", *SPACES), config.features, "features")
     name = config.features
     if name == "auto":
-        name = "classifier" if config.classifier else "inception" if config.experiment in SCORING else "none"
+        name = "classifier" if config.classifier else default
     with config_errors():
         if name == "none":
             return None
@@ -33,22 +62,24 @@ def build_space(config) -> Space | None:
         return Space(name, Inception(), inception_files.load(locate(config, "inception")))
 
 
-def build_frechet(config) -> Frechet | None:
+def frechet(config, default: str = "none") -> Frechet | None:
     """The Fréchet distance to `reference` in the features of the config; None without one of them."""
-    if not config.reference:
-        if config.experiment == "score":
-            raise ConfigError(f"`score` compares with a reference: name its file in --config.reference=, or {MAKE}")
-        return None
-    space = build_space(config)
-    if space is None:
+    found = space(config, default) if config.reference else None
+    if found is None:
         return None
     with config_errors():
-        return read_reference(find(config.reference), space)
+        return read_reference(find(config.reference), found)
+
+
+def scorer(config) -> Scorer | None:
+    """Scores by the Fréchet distance; None without a reference or features."""
+    found = frechet(config)
+    return found and Scorer(found, str(config.model.labels))
 
 
 def read_reference(path: Path, space: Space) -> Frechet:
     """The distance to the statistics in a file; ValueError unless they are of this space."""
-    found = statistics.read(path)
+    found = layouts.read(path)
     mean, covariance = (found.spatial or (None, None)) if space.name == "spatial" else (found.mean, found.covariance)
     if space.name == "pixels" and not found.about:
         own = load_reference(path)
@@ -62,7 +93,6 @@ def read_reference(path: Path, space: Space) -> Frechet:
     about = "weights not known"
     if found.about:
         about = f"{found.about.get('images')} images, {found.about.get('uint8')}, indices {found.about.get('indices')}"
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    digest = checksum_of_file(path)[:16]
     rows = None if space.name in ("spatial", "pixels") else found.features
-    return Frechet(space, metrics.target(mean, covariance), f"{digest} ({about})", rows)
+    return Frechet(space, distances.target(mean, covariance), f"{digest} ({about})", rows)

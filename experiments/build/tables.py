@@ -2,89 +2,117 @@
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from experiments.build.schedules import (
-    ConfigError,
-    build_schedule,
-    check_known,
-    choose,
-    config_errors,
-    is_guided,
-    sampling_range,
-)
+from experiments.support.errors import ConfigError, check_known, choose, config_errors
 from solvers import SOLVERS, Table, denoise_to_zero
 from solvers.builders.singlestep import fast_orders, fixed_orders, outer_grid
 from solvers.grid import GRIDS, snap_to
 from solvers.recipes import AUTO, pick
 
 ORDERS = {"fast": fast_orders, "fixed": fixed_orders}  # of the steps of a singlestep solver, from nfe and its order
+GRID_KEYS = ("name", "t_start", "t_end", "rho", "times", "snap_to")
 
 
-def build_table(config, options: Mapping, nfe: int, prediction: str, ems=None) -> Table:
-    """The float64 table of a solver with exactly `nfe` network evaluations.
+@dataclass(frozen=True)
+class Tables:
+    """What tables depend on beside the solver: schedule, span (t_start, t_end), the section `grid` of the config, what
+    the network predicts, and for the solver `auto` the scale of guidance and whether the data's Gaussian is at hand.
 
-    options: `name`, the builder's own options, and optionally `grid` (keys of `config.grid` that differ for this
-    solver), `denoise_to_zero`, for a singlestep solver `orders` (a key of ORDERS), `at_nfe` ({nfe: options that
-    differ there}), and `teleport` (the sigma / alpha at which the table starts, build_teleport.py). The name `auto`
-    stands for what recipes.py has for this number of evaluations.
+    teleport: the sigma / alpha that tables start at unless a solver's options say another, or None.
     """
-    options = resolve(config, options, nfe, ems)
-    name, own_grid, start = options.pop("name"), options.pop("grid", {}), options.pop("teleport")
-    denoise = options.pop("denoise_to_zero", False)
-    builder = choose(SOLVERS, name, "solver")
-    for key in own_grid:
-        check_known(("name", "rho", "times", "snap_to"), key, f"key of the grid of {name}")
-    for key in options:
-        check_known(_options_of(builder), key, f"option of {name}")
-    if name == "dpm_v3":
-        if ems is None:
+
+    schedule: Any
+    span: tuple[float, float]
+    grid: Any
+    prediction: str = "x0"
+    guidance: float = 1.0
+    gaussian: bool = False
+    teleport: float | None = None
+
+    def at(self, sigma: float | None) -> float:
+        """The time where a solver starts that is teleported to sigma / alpha = `sigma`; t_start for None.
+
+        sigma is EDM's, which means the same for every schedule. ConfigError for one outside of the span.
+        """
+        start, end = self.span
+        if sigma is None:
+            return start
+        if self.grid.name == "given" and len(self.grid.times):
+            raise ConfigError("teleport.sigma does not go with grid.name=given, which sets the start: take karras")
+        bounds = [float(np.exp(-self.schedule.lam(t))) for t in (start, end)]
+        if not bounds[0] * (1 + 1e-9) >= sigma > bounds[1]:
             raise ConfigError(
-                "dpm_v3 needs the model's EMS: set ems.path, or estimate them with --config.experiment=ems"
+                f"teleport.sigma must be at most {bounds[0]:.6g}, where sampling starts, and above {bounds[1]:.6g}, "
+                f"where it ends, got {sigma}: choose one between, or leave it out"
             )
-        options["ems"] = ems
-    schedule = build_schedule(config)
-    with config_errors():
-        span = sampling_range(config, schedule, start)
-        grid = config.grid.to_dict() | own_grid | ({} if start is None else {"t_start": span[0]})
-        times = _times(grid, schedule, name, nfe - bool(denoise), options, ems)
-        _check_range(times, span, name)
-        if denoise and times[-1] == 0:
-            raise ConfigError(f"{name} with {nfe - 1} evaluations ends at sigma = 0: set denoise_to_zero=False")
-        table = builder(schedule, times, prediction=prediction, **options)
-        table = denoise_to_zero(table, schedule, times[-1], prediction) if denoise else table
-    if table.nfe != nfe:
-        raise ConfigError(f"{name} on this grid takes {table.nfe} network evaluations, but nfe = {nfe} is configured")
-    return table
+        return float(self.schedule.t_of_lam(-np.log(sigma)))
 
+    def build(self, options: Mapping, nfe: int, ems=None) -> Table:
+        """The float64 table of a solver with exactly `nfe` network evaluations.
 
-def resolve(config, options: Mapping, nfe: int, ems) -> dict:
-    """The options that are meant for this number of evaluations: a solver's own name, no `at_nfe`, `teleport` set.
+        options: `name`, the builder's own options, and optionally `grid` (keys of the section that differ for this
+        solver), `denoise_to_zero`, for a singlestep solver `orders` (a key of ORDERS), `at_nfe` ({nfe: options that
+        differ there}), and `teleport` (the sigma / alpha at which the table starts). The name `auto` stands for what
+        solvers/recipes.py has for this number of evaluations.
+        """
+        options = self.resolve(options, nfe, ems)
+        name, own_grid, start = options.pop("name"), options.pop("grid", {}), options.pop("teleport")
+        denoise = options.pop("denoise_to_zero", False)
+        builder = choose(SOLVERS, name, "solver")
+        for key in own_grid:
+            check_known(("name", "rho", "times", "snap_to"), key, f"key of the grid of {name}")
+        for key in options:
+            check_known(_options_of(builder), key, f"option of {name}")
+        if name == "dpm_v3":
+            if ems is None:
+                raise ConfigError(
+                    "dpm_v3 needs the model's EMS: set ems.path, or estimate them with --config.experiment=ems"
+                )
+            options["ems"] = ems
+        with config_errors():
+            span = self.at(start), self.span[1]
+            grid = {key: getattr(self.grid, key) for key in GRID_KEYS} | own_grid
+            grid |= {} if start is None else {"t_start": span[0]}
+            times = _times(grid, self.schedule, name, nfe - bool(denoise), options, ems)
+            _check_range(times, span, name)
+            if denoise and times[-1] == 0:
+                raise ConfigError(f"{name} with {nfe - 1} evaluations ends at sigma = 0: set denoise_to_zero=False")
+            table = builder(self.schedule, times, prediction=self.prediction, **options)
+            table = denoise_to_zero(table, self.schedule, times[-1], self.prediction) if denoise else table
+        if table.nfe != nfe:
+            raise ConfigError(
+                f"{name} on this grid takes {table.nfe} network evaluations, but nfe = {nfe} is configured"
+            )
+        return table
 
-    `auto` is what measured best with what is at hand, statistics and the data's Gaussian; `teleport` the same where
-    the Gaussian is a condition. Resolved options stay as they are.
-    """
-    options = {"teleport": config.teleport.sigma} | dict(options)
-    options.update(options.pop("at_nfe", {}).get(nfe, {}))
-    if options["name"] not in ("auto", "teleport"):
-        return options
-    if more := [key for key in options if key not in ("name", "teleport")]:
-        raise ConfigError(
-            f"solver {options['name']} chooses its own {', '.join(more)}: leave that out, or name a solver"
-        )
-    given = {} if options["teleport"] is None else {"teleport": options["teleport"]}
-    jumps = options["name"] == "teleport" or given or _can_teleport(config, nfe, ems)
-    return {"teleport": None} | pick(AUTO[ems is not None, bool(jumps)], config.guidance.scale, nfe) | given
+    def resolve(self, options: Mapping, nfe: int, ems) -> dict:
+        """The options that are meant for this number of evaluations: a solver's own name, no `at_nfe`, `teleport` set.
 
+        `auto` is what measured best with what is at hand, statistics and the data's Gaussian; `teleport` the same where
+        the Gaussian is a condition. Resolved options stay as they are.
+        """
+        options = {"teleport": self.teleport} | dict(options)
+        options.update(options.pop("at_nfe", {}).get(nfe, {}))
+        if options["name"] not in ("auto", "teleport"):
+            return options
+        if more := [key for key in options if key not in ("name", "teleport")]:
+            raise ConfigError(
+                f"solver {options['name']} chooses its own {', '.join(more)}: leave that out, or name a solver"
+            )
+        given = {} if options["teleport"] is None else {"teleport": options["teleport"]}
+        jumps = options["name"] == "teleport" or given or self._can_teleport(nfe, ems)
+        return {"teleport": None} | pick(AUTO[ems is not None, bool(jumps)], self.guidance, nfe) | given
 
-def _can_teleport(config, nfe, ems) -> bool:
-    """Whether the data's Gaussian is at hand, the model's own score at that, and sampling starts at enough noise."""
-    if is_guided(config) or not config.teleport.gaussian:
-        return False
-    schedule = build_schedule(config)
-    sigma = pick(AUTO[ems is not None, True], config.guidance.scale, nfe)["teleport"]
-    return schedule.lam(sampling_range(config, schedule)[0]) < -np.log(sigma)
+    def _can_teleport(self, nfe, ems) -> bool:
+        """Whether the data's Gaussian is at hand, and sampling starts at more noise than it leads to."""
+        if not self.gaussian:
+            return False
+        sigma = pick(AUTO[ems is not None, True], self.guidance, nfe)["teleport"]
+        return self.schedule.lam(self.span[0]) < -np.log(sigma)
 
 
 def _options_of(builder) -> list[str]:

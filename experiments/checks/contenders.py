@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from experiments.checks import convergence, parity
 from experiments.checks import oracle as official
 from experiments.compare.benchmark import errors
+from experiments.data.progress import Progress
 from experiments.sampling import exact
 from experiments.sampling.alignment import align
 from solvers import SOLVERS
@@ -87,7 +87,7 @@ def sample_all(oracle, name, tables, start) -> dict:
     """{key: ends [n, *D]} of {key: table}."""
     setting = SETTINGS[name]
     sample = parity.make_sample(oracle, official.SCHEDULES[setting.schedule], setting.model, thresholded=False)
-    with jax.enable_x64(True), tqdm(total=len(tables), desc=name, unit="table", disable=None) as bar:
+    with jax.enable_x64(True), Progress(total=len(tables), desc=name, unit="table") as bar:
         ends = {}
         for key, (table, rows) in align(tables, np.float64).items():
             ends[key] = np.asarray(sample(table, rows, start.x, start.labels))

@@ -18,11 +18,9 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from experiments.build.network import build_model
 from experiments.build.schedules import (
-    ConfigError,
     build_indices,
     build_nfes,
     build_schedule,
@@ -33,12 +31,15 @@ from experiments.build.schedules import (
 from experiments.build.tables import build_table
 from experiments.checks import oracle as official
 from experiments.compare.benchmark import errors
-from experiments.ems.estimate import find_ems
-from experiments.sampling import draw as runner
+from experiments.data import files
+from experiments.data.progress import Progress
+from experiments.ems.find import find_ems
 from experiments.sampling import exact
 from experiments.sampling.alignment import align
 from experiments.support import curves as plots_of_errors
-from experiments.support import tables as report
+from experiments.support import keys
+from experiments.support import scores as report
+from experiments.support.errors import ConfigError
 from gaussian import Mixture, denoiser
 from solvers import advance
 
@@ -73,7 +74,7 @@ def run(config, workdir) -> list[dict]:
     if config.oracle:
         add_official(rows, config.oracle)
     report.write_csv(workdir / "results.csv", rows, COLUMNS + OFFICIAL * bool(config.oracle))
-    report.write_json(workdir / "results.json", {"rows": rows})
+    files.write_json(workdir / "results.json", {"rows": rows})
     if config.oracle:
         shown = [row for row in rows if row["solver"] in OFFICIAL_SHOWN]
         if shown:
@@ -104,7 +105,7 @@ def own_cases(config, workdir) -> dict[str, Case]:
                 tables[label, nfe] = build_table(own, options, nfe, "x0", ems)
                 if tables[label, nfe].s is not None:
                     raise ConfigError(f"{label} is stochastic and does not converge to the ODE: leave it out")
-        noise = runner.initial_noise(config.sample.seed, build_indices(config), network.shape)
+        noise = keys.initial_noise(config.sample.seed, build_indices(config), network.shape)
         x = initial_scale(own) * noise.astype(np.float64)
         cases[name] = Case(network.params, schedule, sampling_range(own, schedule), x, tables)
     return cases
@@ -154,7 +155,7 @@ def sample_all(case: Case, name) -> dict:
         return advance(denoiser(mixture, case.schedule), table, x, rows)
 
     ends, total = {}, sum(table.nfe for table in case.tables.values())
-    with jax.enable_x64(True), tqdm(total=total, desc=name, unit="evaluation", disable=None) as bar:
+    with jax.enable_x64(True), Progress(total=total, desc=name, unit="evaluation") as bar:
         solve = jax.jit(jax.vmap(one, in_axes=(None, None, None, 0)))
         for key, (table, rows) in align(case.tables, np.float64).items():
             ends[key] = np.asarray(solve(case.mixture, table, rows, case.x))

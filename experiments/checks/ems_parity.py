@@ -21,13 +21,15 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
-from experiments.build.schedules import ConfigError, build_nfes, config_errors
+from experiments.build.schedules import build_nfes
 from experiments.checks import oracle as official
 from experiments.checks import parity
 from experiments.checks.contenders import SETTINGS, compare_published, compare_solvers, load_stored, solve
-from experiments.support import tables as report
+from experiments.data import files
+from experiments.data.progress import Progress
+from experiments.support import scores as report
+from experiments.support.errors import ConfigError, config_errors
 from experiments.support.mesh import make_mesh, place
 from solvers import ems
 from solvers.ems.moments import Moments, Plan, gatherer
@@ -52,7 +54,7 @@ def run(config, workdir) -> dict:
         found["published"] += compare_published(oracle, name, own, start, nfes)
         rows, best = compare_solvers(oracle, name, own["default"], start, nfes)
         found["rows"], found["best"] = found["rows"] + rows, found["best"] + best
-    report.write_json(workdir / "results.json", found)
+    files.write_json(workdir / "results.json", found)
     report.write_csv(workdir / "results.csv", found["rows"], tuple(found["rows"][0]))
     print(summary(found, config.ems.probes))
     off = [row for row in found["statistics"] if not row["error"] <= row["tolerance"]]
@@ -97,8 +99,8 @@ def gather(config, oracle, name, lam, probes, path=False) -> Moments:
         data, labels = (file["xT"], file["cls"]) if moving else (file["x0"], file["comp"])
         data = data.reshape(-1, *official.SHAPE)
         carry = None if moving else (data, file["noise"].reshape(data.shape))
-    shown = {"desc": f"{name}, {probes} probes", "total": len(lam) * len(data), "unit": "point", "disable": None}
-    with jax.enable_x64(True), tqdm(**shown) as bar:
+    shown = {"desc": f"{name}, {probes} probes", "total": len(lam) * len(data), "unit": "point"}
+    with jax.enable_x64(True), Progress(**shown) as bar:
         plan = Plan(
             lambda _, x, t, label: make(label)(x, t),
             (),

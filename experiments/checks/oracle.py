@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.build.schedules import ConfigError
+from experiments.support.errors import ConfigError
 from gaussian import Mixture, from_covariances
 from solvers import SOLVERS, Table, denoise_to_zero
 from solvers.builders.adams import DEIS_TIME

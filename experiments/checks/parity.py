@@ -11,14 +11,15 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 import gaussian
 import models
-from experiments.build.schedules import ConfigError
 from experiments.checks import oracle as official
+from experiments.data import files
+from experiments.data.progress import Progress
 from experiments.sampling.alignment import align
-from experiments.support import tables as report
+from experiments.support import scores as report
+from experiments.support.errors import ConfigError
 from solvers import advance
 
 TOLERANCE = 1e-9
@@ -39,7 +40,7 @@ def run(config, workdir) -> list[dict]:
     rows = summarise(oracle, errors, reasons)
     report.write_csv(workdir / "parity.csv", rows, tuple(rows[0]))
     cases = [case._asdict() | {"error": errors.get(case), "reason": reasons.get(case)} for case in oracle.cases]
-    report.write_json(workdir / "parity.json", {"methods": rows, "cases": cases})
+    files.write_json(workdir / "parity.json", {"methods": rows, "cases": cases})
     print(format_table(rows))
     off = sum(row["off"] for row in rows)
     print(f"{len(errors)} of {len(oracle.cases)} cases run, {len(errors) - off} within tolerance, {off} off")
@@ -51,7 +52,7 @@ def run(config, workdir) -> list[dict]:
 def build_tables(oracle) -> tuple[dict, dict]:
     """{case: table} of the cases that are covered, and {case: reason} of the others."""
     tables, reasons = {}, {}
-    for case in tqdm(oracle.cases, desc="tables", unit="case", disable=None):
+    for case in Progress(oracle.cases, desc="tables", unit="case"):
         try:
             tables[case] = official.build(oracle, case)
             if tables[case].nfe != case.calls:
@@ -71,7 +72,7 @@ def samples(oracle, tables):
     groups = defaultdict(dict)
     for case, table in tables.items():
         groups[case.schedule, case.model, official.thresholded(oracle, case)][case] = table
-    with jax.enable_x64(True), tqdm(total=len(tables), desc="cases", unit="case", disable=None) as bar:
+    with jax.enable_x64(True), Progress(total=len(tables), desc="cases", unit="case") as bar:
         for (schedule, name, thresholded), group in groups.items():
             sample = make_sample(oracle, official.SCHEDULES[schedule], name, thresholded)
             for case, (table, rows) in align(group, np.float64).items():

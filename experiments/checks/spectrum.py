@@ -15,23 +15,17 @@ The EMS of dpm_v3 are those of the Gaussian, in closed form; an entry of `benchm
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from experiments.build.schedules import (
-    ConfigError,
-    build_nfes,
-    build_schedule,
-    build_solvers,
-    choose,
-    config_errors,
-    find,
-    sampling_range,
-)
+from experiments.build.checkpoints import find
+from experiments.build.schedules import build_nfes, build_schedule, build_solvers, sampling_range
 from experiments.build.tables import build_table
+from experiments.data import files
+from experiments.data.progress import Progress
 from experiments.metrics.frechet import load_reference
 from experiments.metrics.threads import one_thread
 from experiments.support import curves as plots_of_errors
-from experiments.support import tables as report
+from experiments.support import scores as report
+from experiments.support.errors import ConfigError, choose, config_errors
 from gaussian import Mixture, gaussian_ems, spectrum
 
 PREDICTION = "x0"  # all predictions give the same numbers
@@ -46,7 +40,7 @@ def run(config, workdir) -> list[dict]:
     variances, eigenvalues = build_variances(config), data_eigenvalues(config)
     wanted = [(label, options, nfe) for nfe in build_nfes(config) for label, options in build_solvers(config)]
     curves = {}
-    for label, options, nfe in tqdm(wanted, desc="spectrum", unit="table", disable=None):
+    for label, options, nfe in Progress(wanted, desc="spectrum", unit="table"):
         curves[label, nfe] = curve(config, options, nfe, variances, eigenvalues)
     rows = [{"solver": key[0], "nfe": key[1]} | summary(found, eigenvalues) for key, found in curves.items()]
     write(workdir, curves, rows, eigenvalues)
@@ -128,5 +122,5 @@ def write(workdir: Path, curves, rows, eigenvalues) -> None:
         lines += [dict(zip(COLUMNS, (label, nfe, *values))) for values in zip(*columns.values())]
     report.write_csv(workdir / "results.csv", lines, COLUMNS)
     found = {"rows": rows, "note": NOTE + NOTE_DATA, "eigenvalues": eigenvalues.tolist(), "curves": stored}
-    report.write_json(workdir / "results.json", found)
+    files.write_json(workdir / "results.json", found)
     plots_of_errors.plot_spectrum(workdir / "spectrum.png", curves, eigenvalues)

@@ -8,70 +8,66 @@ of 1024 points are gathered once. Every row samples the same noise as every othe
 errors are to a fine solution, and spreads are over the seeds. Writes results.csv, results.json, ratios.png.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
-from experiments.build.network import build_model
-from experiments.build.schedules import build_indices, build_nfes, config_errors
-from experiments.build.tables import build_table
-from experiments.compare.benchmark import REFERENCE, reference_table
-from experiments.compare.contest import MEASURES, Entry, contest
-from experiments.ems.estimate import compute, read_ems
-from experiments.images.case import hash_of_ems
-from experiments.sampling.sampler import make_sampler
-from experiments.support import curves as plots_of_errors
-from experiments.support import tables as report
+import numpy as np
+
+from configs.sections import Ablation, Benchmark, Ems, Sampling
+from experiments import build, ems, sampling
+from experiments.compare import figures
+from experiments.compare.contest import MEASURES, Contest, Entry, over_seeds, seed_rows
+from experiments.data.files import write_json
+from experiments.support import scores
+from experiments.support.errors import config_errors
+from experiments.support.mesh import first_mesh
+from experiments.support.tables import number_table
 
 COLUMNS = ("solver", "nfe", *(f"{column}{end}" for column in MEASURES for end in ("", "_spread")))
 
 
 def run(config, workdir) -> list[dict]:
-    workdir = Path(workdir)
-    report.write_config(workdir / "config.json", config)
+    workdir, own = Path(workdir), build.settings(config.ablation, Ablation)
+    wanted, statistics = build.settings(config.sample, Sampling), build.settings(config.ems, Ems)
     with config_errors():
-        networks, tables = build_tables(config, workdir)
-    samplers = {basis: make_sampler(config, network) for basis, network in networks.items()}
-    entries = {key: Entry(samplers[basis], table, None, used) for key, (basis, table, used) in tables.items()}
-    found = contest(config, networks[config.ems.basis], entries, config.ablation.seeds, workdir / "measured.json")
-    rows = [{"solver": label, "nfe": nfe} | row for (label, nfe), row in found.items()]
-    report.write_csv(workdir / "results.csv", rows, COLUMNS)
-    report.write_json(workdir / "results.json", {"rows": rows, "images": len(build_indices(config))})
+        changed = {label: replace(statistics, **changes) for label, changes, _ in own.rows}
+    samplers = {}
+    for basis in dict.fromkeys((statistics.basis, *(own.basis for own in changed.values()))):
+        problem = build.problem(config, basis=basis)
+        samplers[basis] = sampling.Sampler(problem, wanted.batch, first_mesh(wanted.devices))
+    entries = {}
+    for label, _, options in own.rows:
+        sampler = samplers[changed[label].basis]
+        used = statistics_of(sampler.problem, changed[label], options, workdir)
+        for nfe in build.nfes(config):
+            entries[label, nfe] = Entry(sampler, build.method(sampler.problem, label, options, nfe, used))
+    reference_nfe = build.settings(config.benchmark, Benchmark).reference_nfe
+    contest = Contest(samplers[statistics.basis], reference_nfe, np.arange(wanted.count), build.scorer(config), workdir)
+    found = contest.run(entries, own.seeds, "ablation")
+
+    rows = [{"solver": label, "nfe": nfe} | row for (label, nfe), row in over_seeds(found, own.seeds).items()]
+    write_json(workdir / "measured.json", seed_rows(found))
+    scores.write_csv(workdir / "results.csv", rows, COLUMNS)
+    write_json(workdir / "results.json", {"rows": rows, "images": wanted.count})
     titles = {column: title for column, title in MEASURES.items() if all(column in row for row in rows)}
-    plots_of_errors.plot_ratios(workdir / "ratios.png", rows, titles)
+    figures.plot_ratios(workdir / "ratios.png", rows, titles)
     for column, title in titles.items():
-        print(f"{title}, ± half the range over {len(config.ablation.seeds)} seeds\n{matrix(rows, column)}\n")
+        print(f"{title}, ± half the range over {len(own.seeds)} seeds\n{matrix(rows, column)}\n")
     return rows
 
 
-def build_tables(config, workdir) -> tuple[dict, dict]:
-    """{basis: network}, and {(label, nfe): (basis, table, hash of EMS)}, the fine reference solution first."""
-    basis = config.ems.basis
-    networks = {basis: build_model(config)}
-    tables = {(REFERENCE, config.benchmark.reference_nfe): (basis, reference_table(config, networks[basis]), None)}
-    for label, changes, options in config.ablation.rows:
-        own = config.copy_and_resolve_references()
-        own.ems.update(changes)
-        basis = own.ems.basis
-        if basis not in networks:
-            networks[basis] = build_model(own)
-        network, ems = networks[basis], None
-        if options["name"] == "dpm_v3":
-            ems = read_ems(own, network) or compute(own, network, workdir / "ems")
-        for nfe in build_nfes(config):
-            table = build_table(own, options, nfe, network.prediction, ems)
-            tables[label, nfe] = basis, table, hash_of_ems(options, ems)
-    return networks, tables
+def statistics_of(problem, own, options, workdir):
+    """Those of ems.path, or estimated under the workdir, for DPM-Solver-v3; None for other solvers."""
+    if options["name"] != "dpm_v3":
+        return None
+    return ems.read_ems(problem, own) or ems.compute(problem, own, workdir / "ems")
 
 
 def matrix(rows, column) -> str:
     """A line per label, a column per number of evaluations; * marks the best of each."""
-    best, lines = report.best(rows, column), {}
-    for row in rows:
-        mark = "*" if best.get(row["nfe"]) == row[column] else " "
-        text = f"{row[column]:.4g} ± {row[column + '_spread']:.1g}{mark}"
-        lines.setdefault(row["solver"], {})[row["nfe"]] = text
-    nfes = sorted({row["nfe"] for row in rows})
-    width = max(len(label) for label in lines)
-    head = " " * width + "".join(f"{nfe:>20}" for nfe in nfes)
-    return "\n".join(
-        [head] + [f"{k:{width}}" + "".join(f"{v.get(n, '-'):>20}" for n in nfes) for k, v in lines.items()]
-    )
+    best = scores.best(rows, column)
+
+    def cell(row):
+        return f"{row[column]:.4g} ± {row[column + '_spread']:.1g}{'*' if best.get(row['nfe']) == row[column] else ' '}"
+
+    return number_table(rows, cell)

@@ -11,60 +11,52 @@ then between the best and its neighbours. `sample.count` images for each. Writes
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 import gaussian
-from experiments.build.jumps import build_gaussian, build_jump
-from experiments.build.network import build_model
-from experiments.build.schedules import (
-    build_indices,
-    build_nfes,
-    build_schedule,
-    build_solver,
-    config_errors,
-    sampling_range,
-)
-from experiments.build.tables import build_table, resolve
-from experiments.compare import heatmaps as plots_of_teleport
-from experiments.compare.benchmark import errors, reference_table
-from experiments.ems.estimate import find_ems
-from experiments.ems.points import load_data
-from experiments.sampling.sampler import make_sampler
-from experiments.structure import explained
-from experiments.support import tables as report
+from configs.sections import Benchmark, Ems, Sampling, Teleport
+from experiments import build, ems, sampling, structure
+from experiments.compare import heatmaps
+from experiments.data.files import write_json
+from experiments.data.progress import Progress
+from experiments.metrics.distances import rmse
+from experiments.support.errors import config_errors
+from experiments.support.mesh import first_mesh
 
 LEVELS = 12  # noise levels of the curve
 LOWEST = 0.5
 
 
 def run(config, workdir) -> dict:
-    workdir, nfe = Path(workdir), build_nfes(config)[-1]
-    report.write_config(workdir / "config.json", config)
-    network = build_model(config)
-    label, options = build_solver(config)
-    ems, mixture = find_ems(config, network, workdir, [(label, options)]), build_gaussian(config, network)
-    options = resolve(config, options, nfe, ems)
-    curve = explained_curve(config, network, mixture)
-    best, found = search(config, network, mixture, options, nfe, ems)
-    result = {"solver": options["name"], "nfe": nfe, "explained": curve, "by_explained": by_curve(config, curve)}
+    workdir, nfe = Path(workdir), build.nfes(config)[-1]
+    own, wanted = build.settings(config.teleport, Teleport), build.settings(config.sample, Sampling)
+    problem, (label, options) = build.problem(config), build.solver(config)
+    statistics = ems.find_ems(problem, build.settings(config.ems, Ems), workdir, [(label, options)])
+    options = problem.tables.resolve(options, nfe, statistics)
+    curve = explained_curve(problem, wanted)
+    sampler = sampling.Sampler(problem, wanted.batch, first_mesh(wanted.devices))
+    fine = sampling.fine_method(problem, build.settings(config.benchmark, Benchmark).reference_nfe)
+    make = lambda sigma: build.method(problem, label, options | {"teleport": sigma}, nfe, statistics)  # noqa: E731
+    best, found = search(sampler, fine, make, own.sigmas, np.arange(wanted.count))
+
+    result = {"solver": options["name"], "nfe": nfe, "explained": curve, "by_explained": by_curve(curve, own.share)}
     result |= {"by_rmse": best, "rmse": [{"teleport": sigma, "rmse": found[sigma]} for sigma in found]}
-    report.write_json(workdir / "choose_skip.json", result)
-    plots_of_teleport.plot_choice(workdir / "choose_skip.png", result, config.teleport.share)
-    print(text(result, config.teleport.share))
+    write_json(workdir / "choose_skip.json", result)
+    heatmaps.plot_choice(workdir / "choose_skip.png", result, own.share)
+    print(summary(result, own.share))
     return result
 
 
-def explained_curve(config, network, mixture) -> list[dict]:
+def explained_curve(problem, wanted) -> list[dict]:
     """What the Gaussian (of the label's class) explains of the network on noised data, by sigma."""
-    schedule = build_schedule(config)
-    sigmas = np.geomspace(LOWEST, np.exp(-schedule.lam(sampling_range(config, schedule)[0])), LEVELS)
-    images, labels = load_data(config, network, config.sample.count)
-    points = explained.make_points(images, sigmas, schedule, config.sample.seed)
-    with tqdm(total=2 * len(images) * LEVELS, desc="explained variance", unit="point", disable=None) as bar:
-        fixed = {"points": points, "labels": labels, "batch": config.sample.batch, "progress": bar.update}
-        mine = explained.outputs(explained.network_function(network, schedule), network.params, **fixed)
-        theirs = explained.outputs(of_class, mixture, **fixed)
-    return explained.compare(points, mine, theirs, "gaussian")
+    sigmas = np.geomspace(LOWEST, problem.sigmas[0], LEVELS)
+    images, labels = problem.source.points(problem, wanted.count, "sample.count")
+    points = structure.make_points(images, sigmas, problem.schedule, problem.seed)
+    with Progress(total=2 * len(images) * LEVELS, desc="explained variance", unit="point") as bar:
+        fixed = {"points": points, "labels": labels, "batch": wanted.batch, "progress": bar.update}
+        function = structure.network_function(problem.network, problem.schedule)
+        mine = structure.outputs(function, problem.network.params, **fixed)
+        theirs = structure.outputs(of_class, problem.gaussian(), **fixed)
+    return structure.compare(points, mine, theirs, "gaussian")
 
 
 def of_class(mixture, x, level, label):
@@ -72,40 +64,34 @@ def of_class(mixture, x, level, label):
     return gaussian.posterior_mean(gaussian.component(mixture, label), x, *level[:2])
 
 
-def by_curve(config, curve) -> float | None:
+def by_curve(curve, share) -> float | None:
     """choose_skip of the curve; None where even pure noise has too little explained."""
     try:
-        return gaussian.choose_skip(*zip(*((row["sigma"], row["denoiser"]) for row in curve)), config.teleport.share)
+        return gaussian.choose_skip(*zip(*((row["sigma"], row["denoiser"]) for row in curve)), share)
     except ValueError as error:
         print(error)
         return None
 
 
-def search(config, network, mixture, options, nfe, ems) -> tuple[float | None, dict]:
-    """(sigma with the smallest RMSE, {sigma: RMSE} of all that were tried); sigma is None for no teleport."""
-    collect, indices, schedule = make_sampler(config, network), build_indices(config), build_schedule(config)
-    bar = tqdm(desc="search", unit="solver", disable=None)
+def search(sampler, fine, make, sigmas, indices) -> tuple[float | None, dict]:
+    """(sigma with the smallest RMSE, {sigma: RMSE} of all that were tried); sigma is None for no teleport.
 
-    def samples(table, jump=None):
-        bar.update()
-        return collect(table.astype(np.float32), table.nfe, indices, jump=jump)[0]
+    fine: the method of the fine solution; make(sigma): the method that starts there.
+    """
+    with Progress(desc="search", unit="solver") as bar, config_errors():
+        solution, _ = sampler.collect(fine, indices)
 
-    fine = samples(reference_table(config, network))
+        def error(sigma):
+            bar.update()
+            return rmse(sampler.collect(make(sigma), indices)[0], solution)["rmse"]
 
-    def error(sigma):
-        table = build_table(config, options | {"teleport": sigma}, nfe, network.prediction, ems)
-        jump = None if sigma is None else build_jump(config, mixture, sigma)
-        return errors(samples(table, jump), fine)["rmse"]
-
-    with bar, config_errors():
-        bounds = [np.exp(-schedule.lam(t)) for t in sampling_range(config, schedule)]
-        sigmas = [sigma for sigma in config.teleport.sigmas if bounds[0] > sigma > bounds[1]]
-        best, found = gaussian.search_skip(error, sigmas)
+        high, low = sampler.problem.sigmas
+        best, found = gaussian.search_skip(error, [sigma for sigma in sigmas if high > sigma > low])
         found = {None: error(None)} | found
     return min((None, best), key=found.get), found
 
 
-def text(result, share) -> str:
+def summary(result, share) -> str:
     lines = [f"{result['solver']}, {result['nfe']} network evaluations: RMSE by the sigma teleported to"]
     for row in sorted(result["rmse"], key=lambda row: -(row["teleport"] or np.inf)):
         mark = " *" if row["teleport"] == result["by_rmse"] else ""

@@ -1,96 +1,136 @@
-"""Many tables from the same noise, once per seed, against a fine solution: errors, and their spread over seeds.
+"""Methods against a fine solution from the same noise: errors and scores, and their spread over seeds.
 
-What has been measured is kept, per table and seed, by a hash of all that it depends on: a run that is killed goes on
-where it was, and a run with more tables or seeds measures those only.
+What has been measured is kept, per method and seed: a run that is killed goes on where it was, and a run with more
+methods or seeds measures those only.
 """
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
-from experiments.build.network import build_labels
-from experiments.build.schedules import build_indices
-from experiments.build.scoring import build_frechet
-from experiments.compare.benchmark import errors
-from experiments.data.fashion_mnist import to_uint8
-from experiments.ems.estimate import identity
-from experiments.images.case import hash_of_table, passport_of
-from experiments.sampling.alignment import align
-from experiments.support import tables as report
-from solvers import Table
+from experiments.build import Method, Problem, Scorer
+from experiments.data.pixels import to_uint8
+from experiments.data.progress import Progress
+from experiments.metrics.distances import rmse
+from experiments.sampling import REFERENCE, Sampler, aligned, fine_method, solve_exactly
+from experiments.support.kept import Kept
 from solvers.fingerprint import fingerprint
 
 MEASURES = {"rmse": "RMSE", "rmse_median": "median RMSE", "frechet": "Fréchet distance", "fid": "FID"}
 
 
 class Entry(NamedTuple):
-    """collect: make_sampler's; jump: to where the table starts, or None; ems: the hash of those it uses, or None."""
+    """A method and the sampler of its problem: methods of one contest may work in several coordinates."""
 
-    collect: Callable
-    table: Table
-    jump: tuple | None = None
-    ems: str | None = None
+    sampler: Sampler
+    method: Method
 
 
-def contest(config, network, entries: Mapping, seeds, path: Path) -> dict:
-    """{key: {measure: mean over seeds, measure_spread: half the range}} for the keys of `entries`, the first of which
-    is the fine solution that errors are to, and has none itself. `path`: a JSON file of what has been measured.
+class Measured(NamedTuple):
+    """Errors, scores and seconds of a method; its samples as files have them, uint8 images or float32 points."""
+
+    row: dict
+    samples: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Methods against the fine solution of `sampler.problem` at samples `indices`: of UniPC with `reference_nfe`
+    evaluations, or exact where the model is closed-form.
+
+    Measures are kept in workdir/measured; with `pictures` in workdir/samples, beside the samples themselves.
     """
-    indices, frechet, (fine, *keys) = build_indices(config), build_frechet(config), entries
-    aligned = align({key: entry.table for key, entry in entries.items()})
-    names = dict(zip(entries, _names(config, network, frechet, entries)))
-    rows = _read(path)
-    known = {(row["made"], row["seed"]): row["measured"] for row in rows}
-    missing = {seed: [key for key in keys if (names[key], seed) not in known] for seed in seeds}
-    with tqdm(total=len(keys) * len(seeds), desc="contest", unit="table", disable=None) as bar:
-        bar.update(bar.total - sum(map(len, missing.values())))
-        for seed in filter(missing.get, seeds):
-            reference, _ = entries[fine].collect(*aligned[fine], indices, seed=seed)
-            for key in missing[seed]:
-                samples, _ = entries[key].collect(*aligned[key], indices, seed=seed, jump=entries[key].jump)
-                measured = errors(samples, reference) | (frechet(to_uint8(samples)) if frechet else {})
-                known[names[key], seed] = measured
-                row = {"key": str(key), "made": names[key], "seed": seed, "measured": measured}
-                rows.append(row | _passport(config, frechet, entries[key], seed))
-                report.write_json(path, rows)
-                bar.update()
-    return {key: spread([known[names[key], seed] for seed in seeds]) for key in keys}
+
+    sampler: Sampler
+    reference_nfe: int
+    indices: np.ndarray
+    scorer: Scorer | None
+    workdir: Path
+    pictures: bool = False
+
+    @property
+    def problem(self) -> Problem:
+        return self.sampler.problem
+
+    @cached_property
+    def reference(self) -> Method | None:
+        """The method of the fine solution, None for an exact one. As an entry it is scored, and has no errors."""
+        return None if self.problem.exact is not None else fine_method(self.problem, self.reference_nfe)
+
+    def run(self, entries: Mapping, seeds, desc: str) -> dict:
+        """{(key, seed): Measured} of {key: Entry}."""
+        methods, reference = {key: entry.method for key, entry in entries.items()}, self.reference
+        methods = aligned(methods | ({REFERENCE: reference} if reference else {}))
+        total = len(seeds) * len(self.indices) * sum(methods[key].nfe for key in entries)
+        found = {}
+        with Progress(total=total, desc=desc, unit="evaluation", unit_scale=True) as bar:
+            for seed in seeds:
+                solution = cache(partial(self.solve, methods.get(REFERENCE), seed))
+                for key, entry in entries.items():
+                    bar.set_postfix_str(f"{methods[key].label} {methods[key].nfe}")
+                    found[key, seed] = self._measure(key, Entry(entry.sampler, methods[key]), seed, solution)
+                    bar.update(methods[key].nfe * len(self.indices))
+        return found
+
+    def _measure(self, key, entry: Entry, seed: int, solution) -> Measured:
+        """What is kept of an entry, or is measured now."""
+        sampler, method = entry
+        made = method.origin() | {"jump": method.jump and fingerprint(method.jump)}
+        kept = Kept(self.workdir / ("samples" if self.pictures else "measured"), self._settings(seed) | made)
+        name = f"{fingerprint(str(key))}-seed{seed}"
+        if self.pictures:
+            name = REFERENCE if key == REFERENCE else method.slug
+        if known := kept.read(name):
+            return Measured(known[1][0], known[0].get("images"))
+        x, seconds = solution() if key == REFERENCE else sampler.collect(method, self.indices, seed=seed)
+        row = {} if key == REFERENCE else rmse(x, solution()[0])
+        row |= self.scorer.row(x, method.origin(), seed) if self.scorer else {}
+        row |= {"images": len(x), "seconds": seconds}
+        samples = to_uint8(x) if x.ndim == 4 else x.astype(np.float32)
+        kept.write(name, {"images": samples, "indices": self.indices} if self.pictures else {}, [row])
+        return Measured(row, samples if self.pictures else None)
+
+    def solve(self, reference: Method | None, seed: int) -> tuple[np.ndarray, float | None]:
+        """The fine solution, in full precision, and the seconds that it took."""
+        if reference is None:
+            return solve_exactly(self.problem, seed, self.indices), None
+        kept = Kept(self.workdir / "measured", self._settings(seed))
+        if known := kept.read(f"fine-seed{seed}"):
+            return known[0]["x"], known[1][0]
+        x, seconds = self.sampler.collect(reference, self.indices, seed=seed)
+        kept.write(f"fine-seed{seed}", {"x": x}, [seconds])
+        return x, seconds
+
+    def _settings(self, seed: int) -> dict:
+        """All that measures depend on beside the method."""
+        problem, scorer = self.problem, self.scorer
+        what = problem.identity | {"shape": list(problem.network.shape), "dtype": problem.dtype, "seed": seed}
+        what |= {"count": len(self.indices), "labels": fingerprint(problem.labels(self.indices, seed))}
+        what["fine"] = self.reference.origin()["table"] if self.reference else "exact"
+        return what | (
+            {"features": scorer.frechet.space.about(), "reference": scorer.frechet.reference} if scorer else {}
+        )
 
 
-def _read(path: Path) -> list[dict]:
-    try:
-        return json.loads(path.read_text()) if path.exists() else []
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}): delete it, and all is measured again") from error
+def over_seeds(found: Mapping, seeds) -> dict:
+    """{key: {measure: mean over seeds, measure_spread: half the range}} of what Contest.run found."""
+    return {key: spread([found[key, seed].row for seed in seeds]) for key, seed in found if seed == seeds[0]}
 
 
-def _passport(config, frechet, entry: Entry, seed) -> dict:
-    if frechet is None:
-        return {}
-    origin = {"table": hash_of_table(entry.table), "ems": entry.ems}
-    settings = origin | {"seed": seed, "labels": str(config.model.labels)}
-    return {"passport": passport_of(frechet, settings, config.sample.count)}
-
-
-def _names(config, network, frechet, entries):
-    """A hash of each entry with all that its samples and measures depend on beside the seed."""
-    fine = next(iter(entries.values())).table
-    what = identity(config, network) | {"shape": network.shape, "dtype": config.model.dtype}
-    what |= {"features": frechet.space.about(), "reference": frechet.reference} if frechet else {}
-    what |= {"labels": build_labels(config, network, build_indices(config)), "fine": fine}
-    common = fingerprint(what)
-    return [fingerprint({"common": common, "table": entry.table, "jump": entry.jump}) for entry in entries.values()]
-
-
-def spread(values: list[dict]) -> dict:
-    """Mean over seeds of each measure, and half the range under NAME_spread."""
+def spread(rows: list[dict]) -> dict:
+    """Mean over rows of each measure, and half the range under NAME_spread."""
     row = {}
     for name in MEASURES:
-        column = [value[name] for value in values if name in value]
+        column = [value[name] for value in rows if name in value]
         if column:
             row |= {name: float(np.mean(column)), f"{name}_spread": float(np.ptp(column)) / 2}
     return row
+
+
+def seed_rows(found: Mapping) -> list[dict]:
+    """What was measured of each key with each seed, with the passports of scores: a file of the run."""
+    return [{"key": str(key), "seed": seed} | measured.row for (key, seed), measured in found.items()]

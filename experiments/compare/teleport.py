@@ -15,141 +15,77 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.build.jumps import build_jumps
-from experiments.build.network import build_model
-from experiments.build.schedules import (
-    ConfigError,
-    build_nfes,
-    build_schedule,
-    build_solvers,
-    config_errors,
-    sampling_range,
-)
-from experiments.build.tables import build_table
-from experiments.compare import heatmaps as plots_of_teleport
-from experiments.compare import published as published_teleport
-from experiments.compare.benchmark import REFERENCE, reference_table
-from experiments.compare.contest import MEASURES, Entry, contest
-from experiments.ems.estimate import find_ems
-from experiments.images.case import hash_of_ems
-from experiments.sampling.sampler import make_sampler
-from experiments.support import tables as report
+from configs.sections import Benchmark, Ems, Sampling, Teleport
+from experiments import build, ems, sampling
+from experiments.compare import heatmaps, published
+from experiments.compare.contest import MEASURES, Contest, Entry, over_seeds, seed_rows
+from experiments.compare.savings import summary
+from experiments.data.files import write_json
+from experiments.support import scores
+from experiments.support.errors import ConfigError
+from experiments.support.mesh import first_mesh
 from solvers.grid import karras
 
 HEUN = "Heun of EDM"
-PUBLISHED = {"CIFAR10": "published_cifar10_fid", "AFHQv2": "published_afhqv2_fid"}
 COLUMNS = ("solver", "nfe", "teleport", "skipped", *(f"{m}{end}" for m in MEASURES for end in ("", "_spread")))
 
 
 def run(config, workdir) -> list[dict]:
     workdir = Path(workdir)
-    report.write_config(workdir / "config.json", config)
-    with config_errors():
-        cases = heun_cases(config) | grid_cases(config)
-        network = build_model(config)
-        entries = build_entries(config, network, workdir, cases)
-    found = contest(config, network, entries, config.teleport.seeds, workdir / "measured.json")
-    rows = [row_of(config, key, cases[key], measured) for key, measured in found.items()]
-    report.write_csv(workdir / "results.csv", rows, (*COLUMNS, *PUBLISHED.values()))
-    note = (
-        f"{config.sample.count} images for each of the seeds {config.teleport.seeds}; spread: half the range over them"
-    )
-    report.write_json(workdir / "results.json", {"rows": rows, "note": note})
-    plots_of_teleport.plot_heatmaps(workdir / "heatmaps.png", [row for row in rows if row["skipped"] is None])
-    plots_of_teleport.plot_curves(workdir / "teleport.png", rows)
-    print(text(rows), note, sep="\n")
+    own, wanted = build.settings(config.teleport, Teleport), build.settings(config.sample, Sampling)
+    problem, reference_nfe = build.problem(config), build.settings(config.benchmark, Benchmark).reference_nfe
+    solvers = build.solvers(config) if config.benchmark.solvers else []
+    cases = heun_cases(problem, own) | grid_cases(solvers, build.nfes(config), own)
+    named = [(key[0], options) for key, (options, _) in cases.items()]
+    statistics = ems.find_ems(problem, build.settings(config.ems, Ems), workdir, named)
+    sampler = sampling.Sampler(problem, wanted.batch, first_mesh(wanted.devices))
+    contest = Contest(sampler, reference_nfe, np.arange(wanted.count), build.scorer(config), workdir)
+    methods = {key: (key[0], options, key[1]) for key, (options, _) in cases.items()}
+    methods = build.make_methods(problem, methods, statistics)
+    found = contest.run({key: Entry(sampler, method) for key, method in methods.items()}, own.seeds, "teleport")
+
+    rows = [row_of(key, cases[key][1], row, own) for key, row in over_seeds(found, own.seeds).items()]
+    note = f"{wanted.count} images for each of the seeds {own.seeds}; spread: half the range over them"
+    write_json(workdir / "measured.json", seed_rows(found))
+    scores.write_csv(workdir / "results.csv", rows, (*COLUMNS, *published.COLUMNS.values()))
+    write_json(workdir / "results.json", {"rows": rows, "note": note})
+    heatmaps.plot_heatmaps(workdir / "heatmaps.png", [row for row in rows if row["skipped"] is None])
+    heatmaps.plot_curves(workdir / "teleport.png", rows)
+    print(summary(rows, HEUN), note, sep="\n")
     return rows
 
 
-def grid_cases(config) -> dict:
+def grid_cases(solvers, nfes, own) -> dict:
     """{(label, nfe, sigma / alpha of the start, None without teleport): (options, None)} of the solvers."""
-    solvers = build_solvers(config) if config.benchmark.solvers else ()
     return {
         (label, nfe, sigma): (options | {"teleport": sigma}, None)
         for label, options in solvers
-        for nfe in build_nfes(config)
-        for sigma in (None, *map(float, config.teleport.sigmas))
+        for nfe in nfes
+        for sigma in (None, *map(float, own.sigmas))
     }
 
 
-def heun_cases(config) -> dict:
+def heun_cases(problem, own) -> dict:
     """The same of EDM's Heun, from the sigmas of its own grid: (options, how many of the intervals are skipped)."""
-    c, schedule = config.teleport, build_schedule(config)
-    if not c.intervals:
+    if not own.intervals:
         return {}
-    wrong = [k for k in c.skips if not 0 <= k < c.intervals]
+    wrong = [k for k in own.skips if not 0 <= k < own.intervals]
     if wrong:
         raise ConfigError(
-            f"teleport.skips must be from 0 to teleport.intervals - 1 = {c.intervals - 1}, got {wrong[0]}"
+            f"teleport.skips must be from 0 to teleport.intervals - 1 = {own.intervals - 1}, got {wrong[0]}"
         )
-    times = karras(schedule, c.intervals - 1, *sampling_range(config, schedule))
-    sigmas = {k: float(np.exp(-schedule.lam(times[k]))) if k else None for k in c.skips}
+    times, schedule = karras(problem.schedule, own.intervals - 1, *problem.span), problem.schedule
+    sigmas = {k: float(np.exp(-schedule.lam(times[k]))) if k else None for k in own.skips}
     options = {"name": "edm_heun", "grid": {"name": "karras", "rho": 7.0}}
-    return {(HEUN, 2 * (c.intervals - k) - 1, sigmas[k]): (options | {"teleport": sigmas[k]}, k) for k in c.skips}
+    return {(HEUN, 2 * (own.intervals - k) - 1, sigmas[k]): (options | {"teleport": sigmas[k]}, k) for k in own.skips}
 
 
-def build_entries(config, network, workdir, cases) -> dict:
-    solvers = [(label, options) for (label, _, _), (options, _) in cases.items()]
-    ems, collect = find_ems(config, network, workdir, solvers), make_sampler(config, network)
-    tables = {key: build_table(config, options, key[1], network.prediction, ems) for key, (options, _) in cases.items()}
-    jumps = build_jumps(config, network, {key: options["teleport"] for key, (options, _) in cases.items()})
-    entries = {REFERENCE: Entry(collect, reference_table(config, network))}
-    used = {key: hash_of_ems(options, ems) for key, (options, _) in cases.items()}
-    return entries | {key: Entry(collect, table, jumps[key], used[key]) for key, table in tables.items()}
-
-
-def row_of(config, key, case, measured) -> dict:
-    (label, nfe, sigma), (_, skipped) = key, case
+def row_of(key, skipped, measured, own) -> dict:
+    """What was measured, with the published numbers of the same solver, evaluations and start."""
+    label, nfe, sigma = key
     row = {"solver": label, "nfe": nfe, "teleport": sigma, "skipped": skipped} | measured
     if skipped is not None:
-        published = published_teleport.HEUN.get(skipped) if config.teleport.intervals == 18 else None
-        return row | {PUBLISHED["CIFAR10"]: published}
-    start = 80.0 if sigma is None else sigma
-    return row | {column: published_teleport.fid(data, label, start, nfe) for data, column in PUBLISHED.items()}
-
-
-def text(rows) -> str:
-    """Each solver without and with its best jump, by evaluations; what evaluations that saves; Heun's table."""
-    lines, measures = [], [name for name in MEASURES if name in rows[0]]
-    grid = [row for row in rows if row["skipped"] is None]
-    for measure in measures if grid else ():
-        lines.append(f"{MEASURES[measure]}, ± half the range over seeds: without -> best teleport (sigma)")
-        for label in dict.fromkeys(row["solver"] for row in grid):
-            pairs = best_starts([row for row in grid if row["solver"] == label], measure)
-            for plain, best in pairs:
-                sigma = "none helps" if best is plain else f"{number(best, measure)} ({best['teleport']:g})"
-                lines.append(f"  {label:24}{plain['nfe']:>4}  {number(plain, measure)} -> {sigma}")
-            lines.append(f"  {'':24}evaluations for the same: {savings(pairs, measure)}")
-    heun = [row for row in rows if row["skipped"] is not None]
-    if heun:
-        columns = ("skipped", "nfe", "sigma", *(MEASURES[name] for name in measures), "published FID of CIFAR10")
-        lines += [f"{HEUN}: intervals skipped, by evaluations", "  ".join(f"{c:>22}" for c in columns)]
-    for row in heun:
-        cells = [row["skipped"], row["nfe"], "-" if row["teleport"] is None else f"{row['teleport']:.4g}"]
-        cells += [*(number(row, name) for name in measures), row[PUBLISHED["CIFAR10"]] or "-"]
-        lines.append("  ".join(f"{cell:>22}" for cell in cells))
-    return "\n".join(lines)
-
-
-def best_starts(rows, measure) -> list[tuple[dict, dict]]:
-    """For each number of evaluations, the row without teleport and the one with the smallest measure."""
-    found = []
-    for nfe in dict.fromkeys(row["nfe"] for row in rows):
-        mine = [row for row in rows if row["nfe"] == nfe]
-        plain = next(row for row in mine if row["teleport"] is None)
-        found.append((plain, min([plain, *mine], key=lambda row: row[measure])))
-    return found
-
-
-def savings(pairs, measure) -> str:
-    """Fewest evaluations with teleport that are at least as good as each number without, among those measured."""
-    saved = []
-    for plain, _ in pairs:
-        enough = [b["nfe"] for _, b in pairs if b["teleport"] is not None and b[measure] <= plain[measure]]
-        if enough and min(enough) < plain["nfe"]:
-            saved.append(f"{min(enough)} instead of {plain['nfe']}")
-    return ", ".join(saved) or "none saved"
-
-
-def number(row, measure) -> str:
-    return f"{row[measure]:.4g} ± {row[measure + '_spread']:.1g}"
+        theirs = published.heun_fids().get(skipped) if own.intervals == published.INTERVALS else None
+        return row | {published.COLUMNS["CIFAR10"]: theirs}
+    known, start = published.fids(), 80.0 if sigma is None else sigma
+    return row | {column: known.get((data, label, start, nfe)) for data, column in published.COLUMNS.items()}

@@ -16,9 +16,8 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tqdm import tqdm
-
-from experiments.support import tables as report
+from experiments.data import files
+from experiments.data.progress import Progress
 
 WAITS = 1, 2, 4  # seconds before each new attempt; attempts are counted anew when one has brought the file further
 TIMEOUT = 60  # seconds without a byte
@@ -81,7 +80,7 @@ def _continue(address, part, progress):
         have = have if reply.status == http.HTTPStatus.PARTIAL_CONTENT else 0
         with open(part, "ab" if have else "wb") as file:
             if not have:  # the part is empty now, so this never describes another version's bytes
-                report.write_json(beside(part, ".json"), {"address": address, "version": _version(reply), "size": size})
+                files.write_json(beside(part, ".json"), {"address": address, "version": _version(reply), "size": size})
             _receive(reply, file, part, have, size, progress)
     if size is not None and (arrived := _size(part)) != size:
         raise ConnectionError(f"the connection ended after {arrived:,} of {size:,} bytes")
@@ -107,8 +106,8 @@ def _receive(reply, file, part, have, size, progress):
     free = shutil.disk_usage(part.parent).free
     if size is not None and size - have > free:
         raise Refused(f"it needs {size - have:,} bytes more, and {part.parent} has {free:,} free")
-    options = {"unit": "B", "unit_scale": True, "desc": part.stem, "disable": None if progress else True}
-    with tqdm(total=size, initial=have, **options) as bar:
+    options = {"unit": "B", "unit_scale": True, "desc": part.stem, "hidden": not progress}
+    with Progress(total=size, initial=have, **options) as bar:
         while block := reply.read(BLOCK):
             file.write(block)
             bar.update(len(block))

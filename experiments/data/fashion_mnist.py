@@ -1,18 +1,17 @@
-"""Data sets as uint8 arrays. Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747) comes as four idx files.
+"""Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747), which comes as four idx files.
 
 Sought in this order: a given folder, the system package's folder, the cache; else downloaded into the cache. What was
 downloaded is compared with SHA-256 checksums of the decompressed content (packagers compress anew).
 """
 
 import gzip
-import hashlib
-import os
 import zlib
 from pathlib import Path
 
-import numpy as np
-
 from experiments.data import fetch
+from experiments.data.arrays import Dataset
+from experiments.data.binary import find_idx, read_idx
+from solvers.fingerprint import checksum_of_bytes
 
 SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
@@ -31,13 +30,8 @@ SHA256 = {
 CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 
 
-def locate(folder, name: str) -> Path | None:
-    """The file of this name in the folder, plain or .gz."""
-    return next((p for p in (Path(folder) / name, Path(folder) / f"{name}.gz") if p.is_file()), None)
-
-
 def cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "fashion-mnist"
+    return fetch.cache_folder() / "fashion-mnist"
 
 
 def download(name: str, folder, url: str = URL, sha256: str | None = None, progress: bool = True) -> Path:
@@ -54,7 +48,7 @@ def download(name: str, folder, url: str = URL, sha256: str | None = None, progr
 
 def verify(path, sha256: str, source: str) -> None:
     try:
-        found = hashlib.sha256(gzip.decompress(Path(path).read_bytes())).hexdigest()
+        found = checksum_of_bytes(gzip.decompress(Path(path).read_bytes()))
     except (EOFError, OSError, zlib.error) as error:
         raise ValueError(f"{source} did not arrive as a whole gzip file ({error}): try again") from error
     if found != sha256:
@@ -67,20 +61,18 @@ def verify(path, sha256: str, source: str) -> None:
 def find(name: str, path="", url: str = URL) -> Path:
     """Where an idx file is: in the given folder (then nowhere else), the system package, the cache; else downloaded."""
     if path:
-        found = locate(path, name)
+        found = find_idx(path, name)
         if found is None:
             raise FileNotFoundError(
                 f"no {name} or {name}.gz in data.path = {path}: give the folder that holds the "
                 "four idx files, or leave it empty"
             )
         return found
-    return locate(SYSTEM_FOLDER, name) or locate(cache_folder(), name) or download(name, cache_folder(), url)
+    return find_idx(SYSTEM_FOLDER, name) or find_idx(cache_folder(), name) or download(name, cache_folder(), url)
 
 
-def load(name: str = "fashion_mnist", path="", url: str = URL) -> tuple[np.ndarray, ...]:
-    """(train images uint8 [60000, 28, 28, 1], train labels uint8 [60000], test images, test labels)."""
-    if name != "fashion_mnist":
-        raise ValueError(f"unknown data set {name!r}: known are fashion_mnist")
+def load(path="", url: str = URL) -> Dataset:
+    """60,000 training images uint8 [n, 28, 28, 1], 10,000 test images, and their labels; path: of a folder with all."""
     arrays = []
     for file, shape in SHAPES.items():
         found = find(file, path, url)
@@ -94,4 +86,4 @@ def load(name: str = "fashion_mnist", path="", url: str = URL) -> tuple[np.ndarr
                 f"{path or found.parent}: {len(images)} images have {len(labels)} labels up to "
                 f"{labels.max()}, expected as many, up to {len(CLASSES) - 1}: take all files from one set"
             )
-    return tuple(arrays)
+    return Dataset(*arrays, len(CLASSES))

@@ -12,8 +12,8 @@ from urllib.parse import unquote, urlsplit
 
 import filelock
 
+from experiments.data import files
 from experiments.data.download import FAILURES, SCHEMES, beside, download, read_note, reason
-from experiments.support import tables as report
 
 
 def cache_folder() -> Path:
@@ -110,7 +110,7 @@ def _verify(path, address, sha256, otherwise):
         )
     if recorded != (entry := {"address": address, "sha256": found}):
         with contextlib.suppress(OSError):  # a folder that may only be read
-            report.write_json(note, entry)
+            files.write_json(note, entry)
 
 
 def _sha256(path) -> str:

@@ -2,8 +2,13 @@
 
 import json
 import os
+import re
 from contextlib import contextmanager
 from pathlib import Path
+
+import numpy as np
+
+from solvers import npz
 
 
 @contextmanager
@@ -22,3 +27,13 @@ def replacing(path):
 def write_json(path, value):
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2) + "\n")
+
+
+def write_samples(path, images, indices, **more):
+    """`images` uint8 [n, H, W, C] (float32 [n, *D] for data that are not images) and `indices` [n]."""
+    npz.write(path, {"images": images, "indices": np.asarray(indices), **more}, compress=True)
+
+
+def slug(label: str) -> str:
+    """A label as part of a file name."""
+    return re.sub(r"[^a-z0-9]+", "-", label.lower().replace("++", "pp")).strip("-")

@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from experiments.data.archives import whole
-from experiments.data.arrays import SAMPLE_RULE, Part, read_cifar, read_idx, read_npz
+from experiments.data.arrays import SAMPLE_RULE, Part, open_npz
+from experiments.data.binary import open_cifar, open_idx
 from experiments.data.folders import FORMATS, Archive, Files, Folder
 
 __all__ = ["SAMPLE_RULE", "Images", "open_images"]
@@ -100,22 +101,22 @@ def _part_of_file(path: Path) -> Part:
         with whole(path), zipfile.ZipFile(path) as archive:
             names = archive.namelist()
         arrays = any(name.endswith(".npy") for name in names)
-        return read_npz(path) if arrays else _part_of_files(Archive(path))
+        return open_npz(path) if arrays else _part_of_files(Archive(path))
     if head[:3] == b"\0\0\x08" or head[:2] == b"\x1f\x8b":
-        return read_idx(path)
+        return open_idx(path)
     if head.startswith(SINGLE):
         raise ValueError(f"{path} is a single image: give the folder that holds the images")
     if path.suffix == ".bin":
-        return read_cifar(path)
+        return open_cifar(path)
     raise ValueError(f"{path} begins with {head!r}, which are no images that can be read: {REMEDY}")
 
 
 def _parts_of_folder(path: Path) -> list[Part]:
     if files := _visible(path, "samples/*.npz"):
-        return [read_npz(file) for file in files]
+        return [open_npz(file) for file in files]
     for pattern in ("data_batch_*.bin", "train.bin", "test_batch.bin", "test.bin"):
         if files := _visible(path, pattern):
-            return [read_cifar(file) for file in files]
+            return [open_cifar(file) for file in files]
     folder, files = Folder(path), _visible(path, "samples_*.npz") or _visible(path, "*.npz")
     pictures = [name for name in folder.names if Path(name).suffix.lower() in FORMATS]
     if files and pictures:
@@ -123,7 +124,7 @@ def _parts_of_folder(path: Path) -> list[Part]:
             f"{path} holds {files[0].name!r} and {pictures[0]!r}, and which are meant is not said: give one file, or "
             "a folder of one kind"
         )
-    return [read_npz(file) for file in files] or [_part_of_files(folder)]
+    return [open_npz(file) for file in files] or [_part_of_files(folder)]
 
 
 def _visible(path: Path, pattern: str) -> list[Path]:

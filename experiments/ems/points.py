@@ -1,107 +1,73 @@
-"""Where the points of the model's statistics (EMS) come from: `ems.rule`, see experiments/ems/estimate.py."""
+"""Where the points of the model's statistics (EMS) come from: `ems.rule`, see estimate.py."""
 
 from pathlib import Path
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 import gaussian
-from experiments.build.bases import coordinates
-from experiments.build.network import Network, build_labels
-from experiments.build.schedules import ConfigError, build_schedule, check_known, initial_scale, is_guided
-from experiments.build.tables import build_table
-from experiments.data import fashion_mnist as data
+from experiments.build import Network, Problem, coordinates, method
+from experiments.data.pixels import to_float
+from experiments.data.progress import Progress
 from experiments.metrics.threads import one_thread
-from experiments.sampling import draw as runner
-from experiments.sampling.sampler import make_sampler
-from experiments.sampling.store import read_images
+from experiments.sampling import Sampler
+from experiments.support.errors import ConfigError, check_known
+from experiments.support.kept import Kept
 from experiments.support.mesh import make_mesh
-from solvers import npz
-from solvers.fingerprint import fingerprint
 
 RULES = ("auto", "noised", "samples", "trajectory")
 SAMPLE_NFE = 30  # of the rule `samples`
 
 
-def rule_of(config) -> str:
+def rule_of(problem: Problem, c) -> str:
     """`ems.rule`, with what `auto` stands for."""
-    check_known(RULES, config.ems.rule, "ems.rule")
-    if config.ems.rule == "auto":
-        return "trajectory" if is_guided(config) else "noised"
-    return config.ems.rule
+    check_known(RULES, c.rule, "ems.rule")
+    if c.rule == "auto":
+        return "trajectory" if problem.guided else "noised"
+    return c.rule
 
 
-def load_points(config, network: Network, identity: dict, workdir: Path) -> tuple[np.ndarray, np.ndarray]:
+def draw_points(problem: Problem, c, workdir: Path) -> tuple[np.ndarray, np.ndarray]:
     """float32 [K, *shape], and labels [K]: clean samples, or for trajectories states at the first noise level.
 
     In the coordinates of the network, which may be another basis than pixels.
     """
-    count, indices = config.ems.points, np.arange(config.ems.points)
-    rule, labels = rule_of(config), build_labels(config, network, indices)
+    indices, rule, basis = np.arange(c.points), rule_of(problem, c), problem.network.basis
+    labels = problem.labels(indices)
     if rule == "noised":
-        points, labels = load_data(config, network, count)
+        points, labels = problem.source.points(problem, c.points)
     elif rule == "trajectory":
-        points = initial_scale(config) * runner.initial_noise(config.ems.seed, indices, network.shape)
+        points = problem.start(c.seed, indices)
     else:
-        points = draw_samples(config, network, identity, labels, workdir / "points.npz")
-    return points if network.basis is None else coordinates(network.basis, points), labels
+        points = draw_samples(problem, c, workdir)
+    return points if basis is None else coordinates(basis, points), labels
 
 
-def draw_samples(config, network: Network, identity, labels, path: Path) -> np.ndarray:
-    """Samples of the model, by UniPC of order 3; kept in `path`, since they cost as much as several noise levels."""
-    made = fingerprint(identity | {"count": len(labels), "seed": config.ems.seed, "nfe": SAMPLE_NFE})
-    try:
-        file = npz.read(path, ("points", "made"))
-        if str(file["made"]) == made:
-            return file["points"]
-    except FileNotFoundError:
-        pass
-    except ValueError as error:
-        print(f"{error}: they are drawn again now")
-    table = build_table(config, {"name": "unipc", "grid": {"name": "lam_uniform"}}, SAMPLE_NFE, network.prediction)
-    collect, indices = make_sampler(config, network, make_mesh(jax.local_devices())), np.arange(len(labels))
-    with tqdm(total=len(labels), desc="samples for the EMS", unit="sample", disable=None) as bar:
-        points, _ = collect(table.astype(np.float32), table.nfe, indices, bar.update, seed=config.ems.seed)
-    npz.write(path, {"points": points, "made": made})
+def draw_samples(problem: Problem, c, workdir: Path) -> np.ndarray:
+    """Samples of the model, by UniPC of order 3; kept, since they cost as much as several noise levels."""
+    settings = problem.identity | {"count": c.points, "seed": c.seed, "nfe": SAMPLE_NFE}
+    kept = Kept(workdir, settings)
+    if found := kept.read("points"):
+        return found[0]["points"]
+    fine = method(problem, "points", {"name": "unipc", "grid": {"name": "lam_uniform"}, "teleport": None}, SAMPLE_NFE)
+    sampler, indices = Sampler(problem, c.batch, make_mesh(jax.local_devices())), np.arange(c.points)
+    with Progress(total=c.points, desc="samples for the EMS", unit="sample") as bar:
+        points, _ = sampler.collect(fine, indices, seed=c.seed, on_batch=bar.update)
+    kept.write("points", {"points": points})
     return points
 
 
-def closed_form(config, network: Network) -> Network:
+def closed_form(problem: Problem) -> Network:
     """The exact denoiser of the Gaussian of the data set, of each class where the model is conditional, in pixels."""
-    if network.basis is not None or is_guided(config) or config.model.name == "mixture":
+    if problem.network.basis is not None or problem.guided or problem.exact is not None:
         raise ConfigError("ems.model=gaussian is for a network in pixels without guidance: set ems.model=network")
-    images, labels, *_ = data.load(config.data.name, config.data.path)
-    labels = np.zeros(len(images), int) if str(config.model.labels) == "none" else labels
+    images, labels, *_ = problem.source.training()
+    labels = np.zeros(len(images), int) if problem.rule == "none" else labels
     with one_thread(images[0].size):
-        fits = jax.tree.map(np.float32, gaussian.fit_classes(data.to_float(images), labels))
-    schedule = build_schedule(config)
+        fits = jax.tree.map(np.float32, gaussian.fit_classes(to_float(images), labels))
+    schedule = problem.schedule
 
     def make(mixture, label):
         return gaussian.denoiser(gaussian.component(mixture, label), schedule)
 
-    return network._replace(params=fits, make=make, prediction="x0")
-
-
-def load_data(config, network: Network, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """`count` samples of the data, float32 [K, *shape], and their labels [K] as `model.labels` wants them."""
-    wanted, labels = str(config.model.labels), None
-    if config.model.name == "mixture":
-        mixture = network.params if network.basis is None else network.params["network"]
-        draw = jax.jit(gaussian.sample_data, static_argnums=2)  # eagerly it is twenty programs
-        points = np.asarray(draw(mixture, jax.random.key(config.mixture.seed), count))
-        return points, build_labels(config, network, np.arange(count))
-    if config.images:
-        images = read_images(config.images)
-    else:
-        images, labels, *_ = data.load(config.data.name, config.data.path)
-    if labels is None or wanted == "none":
-        labels = build_labels(config, network, np.arange(len(images)))
-    elif wanted.isdigit():
-        images, labels = images[labels == int(wanted)], labels[labels == int(wanted)]
-    if len(images) < count or images.shape[1:] != network.shape:
-        raise ConfigError(
-            f"ems.points = {count} samples of shape {network.shape} are wanted, there are {len(images)} of "
-            f"{images.shape[1:]}: lower ems.points, or give other images"
-        )
-    return data.to_float(images[:count]), labels[:count].astype(np.int32)
+    return problem.network._replace(params=fits, make=make, prediction="x0")

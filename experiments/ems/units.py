@@ -15,8 +15,8 @@ from pathlib import Path
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from tqdm import tqdm
 
+from experiments.data.progress import Progress
 from experiments.support.processes import stop_if_told, together
 from solvers import npz
 from solvers.ems.moments import NAMES, Moments, Plan, gatherer
@@ -36,8 +36,8 @@ def gather_all(plan: Plan, data, labels, folder: Path, shard: int, block: int) -
     mine = shards[jax.process_index() :: jax.process_count()]
     work = sum(part.stop - part.start for part in mine) * len(plan.lam)
     total = Moments(np.zeros(len(plan.lam)), np.zeros((len(plan.lam), len(NAMES), *data.shape[1:])))
-    shown = {"desc": "ems", "unit": "point", "unit_scale": True, "disable": None if first else True}
-    with together(), tqdm(total=work, **shown) as bar:
+    shown = {"desc": "ems", "unit": "point", "unit_scale": True, "hidden": not first}
+    with together(), Progress(total=work, **shown) as bar:
         gather, steps = gatherer(plan), count()
         for part in mine:
             name = f"{part.start}-{part.stop}-{fingerprint({'data': data[part], 'labels': labels[part]})}"

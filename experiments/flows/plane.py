@@ -16,13 +16,15 @@ import numpy as np
 
 import gaussian
 from experiments.build.network import build_mixture
-from experiments.build.schedules import ConfigError, build_schedule
+from experiments.build.schedules import build_schedule
+from experiments.data import files
 from experiments.flows import fields as plots_of_flows
 from experiments.flows.integrate import follow
 from experiments.flows.numbers import COLUMNS, differences, parting, rows
-from experiments.sampling import draw as runner
 from experiments.structure.explained import closed_form
-from experiments.support import tables as report
+from experiments.support import keys
+from experiments.support import scores as report
+from experiments.support.errors import ConfigError
 from gaussian import flow
 
 TITLES = {"gaussian": "Gaussian", "mixture": "mixture", "delta": "points"}
@@ -44,7 +46,7 @@ def run(config, workdir) -> dict:
         raise ConfigError(f"flows are drawn in the plane, got mixture.shape = {tuple(config.mixture.shape)}: set (2,)")
     if not c.schedules:
         raise ConfigError("flows.schedules is empty: name some of edm, vp, vp_cosine, vp_discrete, flow")
-    laws, z = distributions(config), runner.initial_noise(config.sample.seed, np.arange(c.count), (2,))
+    laws, z = distributions(config), keys.initial_noise(config.sample.seed, np.arange(c.count), (2,))
     for name in c.schedules:
         schedule = build_schedule(_with_schedule(config, name))
         times = times_of(schedule, c.range, c.levels)
@@ -58,7 +60,7 @@ def run(config, workdir) -> dict:
     found = compare(scaled, levels, config.trajectories.threshold)
     plots_of_flows.plot_parting(workdir / "parting.png", scaled, laws, found, TITLES)
     report.write_csv(workdir / "results.csv", found["rows"], COLUMNS)
-    report.write_json(workdir / "results.json", found)
+    files.write_json(workdir / "results.json", found)
     for row in found["summary"]:
         print(
             f"{TITLES[row['name']]} and mixture part at sigma / alpha = {row['x_parts_at']:.3g} (mean over {c.count})"

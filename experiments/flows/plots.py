@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from experiments.data import fashion_mnist as data
+from experiments.data import pixels
 from experiments.support.plots import plot_grid, plt, save, tile
 
 COLORS = {"gaussian": "C0", "mixture": "C2", "delta": "C3", "class_gaussian": "C2", "class_delta": "C3"}
@@ -18,7 +18,7 @@ def plot_all(workdir, found, titles):
     plot_plane(workdir / "plane.png", found["plane"], found["levels"], titles)
     images = found["images"]
     if next(iter(images.values())).ndim == 5:  # [n, samples, H, W, C]
-        ends = [(titles[name], data.to_uint8(x0[-1])) for name, x0 in images.items()]
+        ends = [(titles[name], pixels.to_uint8(x0[-1])) for name, x0 in images.items()]
         plot_grid(workdir / "samples.png", {"from the same noise": ends})
         plot_denoised(workdir / "denoised.png", images, found["levels"], titles)
 
@@ -68,7 +68,7 @@ def plot_denoised(path, images, levels, titles, count=3):
     size = (0.62 * PHASES + 2.2, count * (0.62 * len(images) + 0.25) + 0.3)
     figure, axes = plt.subplots(count, 1, figsize=size, squeeze=False, layout="constrained")
     for number, axis in enumerate(axes[:, 0]):
-        picture = np.concatenate([tile(data.to_uint8(x0[chosen, number]), PHASES) for x0 in images.values()])
+        picture = np.concatenate([tile(pixels.to_uint8(x0[chosen, number]), PHASES) for x0 in images.values()])
         height, width = picture.shape[0] / len(images), picture.shape[1] / PHASES
         axis.imshow(picture, interpolation="nearest")
         axis.set_yticks((np.arange(len(images)) + 0.5) * height, [titles[name] for name in images], fontsize=10)

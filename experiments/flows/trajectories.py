@@ -17,18 +17,19 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 import gaussian
 from experiments.build.network import build_labels, build_model
-from experiments.build.schedules import ConfigError, build_schedule, config_errors, initial_scale, sampling_range
-from experiments.data import fashion_mnist as data
+from experiments.build.schedules import build_schedule, initial_scale, sampling_range
+from experiments.data import datasets, files, pixels
+from experiments.data.progress import Progress
 from experiments.flows import plots as plots_of_trajectories
 from experiments.flows.integrate import follow
 from experiments.flows.numbers import COLUMNS, compare
-from experiments.sampling import draw as runner
 from experiments.structure.explained import closed_form, network_function
-from experiments.support import tables as report
+from experiments.support import keys
+from experiments.support import scores as report
+from experiments.support.errors import ConfigError, config_errors
 from gaussian import flow
 from solvers.grid import GRIDS
 
@@ -57,13 +58,13 @@ def run(config, workdir) -> dict:
         raise ConfigError(f"trajectories.count must be at least 2, for standard errors, got {c.count}")
     indices = np.arange(c.count)
     labels, times = build_labels(config, network, indices), build_times(config, schedule)
-    start = np.float32(initial_scale(config)) * runner.initial_noise(config.sample.seed, indices, network.shape)
-    images, classes, *_ = data.load(config.data.name, config.data.path)
+    start = np.float32(initial_scale(config)) * keys.initial_noise(config.sample.seed, indices, network.shape)
+    images, classes, *_ = datasets.load(config.data.name, config.data.path)
     conditional = str(config.model.labels) != "none"
-    with tqdm(total=(2 if conditional else 3) * c.count, desc="trajectories", unit="sample", disable=None) as bar:
+    with Progress(total=(2 if conditional else 3) * c.count, desc="trajectories", unit="sample") as bar:
         integrate = partial(follow, schedule=schedule, times=times, batch=config.sample.batch, progress=bar.update)
         mine = integrate(network_function(network, schedule), network.params, start=start, labels=labels)
-        others = solutions(data.to_float(images), classes, schedule, times, start, labels, conditional, integrate)
+        others = solutions(pixels.to_float(images), classes, schedule, times, start, labels, conditional, integrate)
         found = compare(mine, others, schedule, times, c.threshold, c.shown)
     for row in found["summary"]:  # theirs is of an unconditional network
         row["published_cifar10"] = None if conditional else PUBLISHED[row["name"]]
@@ -107,7 +108,7 @@ def follow_exactly(mixture, schedule, times, start, components=0):
 def write(workdir: Path, found) -> None:
     stored = {key: value for key, value in found.items() if key != "images"}
     report.write_csv(workdir / "results.csv", found["rows"], COLUMNS)
-    report.write_json(workdir / "results.json", stored)
+    files.write_json(workdir / "results.json", stored)
     plots_of_trajectories.plot_all(workdir, found, TITLES)
 
 

@@ -2,28 +2,28 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from experiments.build.checkpoints import find
 from experiments.build.jumps import build_jumps
 from experiments.build.network import Network, build_labels, build_model
-from experiments.build.schedules import build_nfes, build_solver, find
+from experiments.build.schedules import build_nfes, build_solver
 from experiments.build.scoring import build_frechet
 from experiments.build.tables import build_table, resolve
-from experiments.data.fashion_mnist import to_uint8
+from experiments.data.blocks import Block, sums_of
 from experiments.data.images import SAMPLE_RULE
-from experiments.ems.estimate import find_ems, identity
+from experiments.data.pixels import to_uint8
+from experiments.ems.estimate import identity
+from experiments.ems.find import find_ems
 from experiments.metrics.frechet import Frechet
 from experiments.metrics.passport import ORIGIN, passport
 from experiments.sampling.alignment import align
 from experiments.sampling.sampler import build_mesh, make_generator
-from experiments.sampling.store import Block, sums_of
 from experiments.support.mesh import place
 from experiments.support.processes import patiently, stop_if_told, together
 from solvers import Table
@@ -139,47 +139,3 @@ def make_finish(shape, space, mesh):
         return images, empty if space is None else space.on_device(images)
 
     return finish
-
-
-def sizes_of(indices, block: int) -> list[int]:
-    """How many of increasing `indices` go into each file: it ends before a gap, and before multiples of `block`."""
-    ends = 1 + np.flatnonzero(np.diff(indices // block) | (np.diff(indices) > 1))
-    return [len(part) for part in np.split(indices, ends)]
-
-
-def counted(batches, on_batch) -> Iterator[tuple]:
-    """(indices, images, features) of batches, each announced; between them the run may end."""
-    for indices, found in batches:
-        stop_if_told()
-        on_batch(len(indices))
-        yield indices.astype(np.int64), *found
-
-
-def regroup(batches: Iterable, sizes) -> Iterator[tuple]:
-    """The same rows in tuples of arrays of `sizes`, from tuples of arrays of any."""
-    batches, rest = iter(batches), ()
-    for size in sizes:
-        while not rest or len(rest[0]) < size:
-            more = next(batches)
-            rest = tuple(np.concatenate(pair) for pair in zip(rest, more)) if rest else more
-        yield tuple(array[:size] for array in rest)
-        rest = tuple(array[size:] for array in rest)
-
-
-@contextmanager
-def behind(write):
-    """Gives submit(item): write(item) in a thread, one at a time. An error of it comes with the next item or the end.
-
-    What is being written is finished before the block is left, whatever ends it.
-    """
-    with ThreadPoolExecutor(1) as pool:
-        last = []
-
-        def submit(item):
-            while last:
-                last.pop().result()
-            last.append(pool.submit(write, item))
-
-        yield submit
-        while last:
-            last.pop().result()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.build.schedules import ConfigError, check_known, config_errors, find
+from experiments.build.checkpoints import find
 from experiments.build.scoring import build_space
 from experiments.data import fashion_mnist as data
 from experiments.data.images import open_images
@@ -24,7 +24,8 @@ from experiments.metrics.passport import span
 from experiments.metrics.prefixes import tallies
 from experiments.metrics.spaces import Space
 from experiments.sampling.features import gather
-from experiments.support import tables as report
+from experiments.support import scores as report
+from experiments.support.errors import ConfigError, check_known, config_errors
 
 SPATIAL = ("mu_s, sigma_s", "arr_0")
 

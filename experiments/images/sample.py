@@ -14,16 +14,19 @@ from pathlib import Path
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from tqdm import tqdm
 
 from experiments.build.published import published_column, published_note
-from experiments.build.schedules import ConfigError, build_indices, build_solver
+from experiments.build.schedules import build_indices, build_solver
+from experiments.data import files
+from experiments.data.blocks import SHOWN
+from experiments.data.progress import Progress
 from experiments.ems.points import load_data
 from experiments.images.case import build_case, make_fill, passport_of
 from experiments.metrics.prefixes import tallies
-from experiments.sampling.store import SHOWN, Blocks
+from experiments.sampling.store import Blocks
 from experiments.support import plots
-from experiments.support import tables as report
+from experiments.support import scores as report
+from experiments.support.errors import ConfigError
 from experiments.support.processes import together
 from solvers import npz
 
@@ -65,8 +68,8 @@ def draw_missing(case, missing, blocks) -> float | None:
     if not len(missing):
         return None
     count, fill = case.config.sample.count, make_fill(case)
-    shown = {"desc": "sample", "unit": "image", "disable": None if blocks else True}
-    with tqdm(total=count, initial=count - len(missing), **shown) as bar:
+    shown = {"desc": "sample", "unit": "image", "hidden": blocks is None}
+    with Progress(total=count, initial=count - len(missing), **shown) as bar:
         return fill(missing, blocks, bar.update)
 
 
@@ -82,7 +85,7 @@ def score_all(blocks, counts, frechet, workdir) -> list[dict]:
 
 def write(workdir: Path, rows, blocks, config, network) -> None:
     """results.json, grid.png, and the rows on the screen; points, not images, are drawn over the data."""
-    report.write_json(workdir / "results.json", {"rows": rows, "settings": blocks.settings})
+    files.write_json(workdir / "results.json", {"rows": rows, "settings": blocks.settings})
     if len(network.shape) == 3:
         plots.plot_samples(workdir / "grid.png", first_images(blocks, SHOWN))
     else:

@@ -21,19 +21,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.build.schedules import ConfigError, check_known, config_errors, find
+from experiments.build.checkpoints import find
 from experiments.build.scoring import MAKE, build_frechet
-from experiments.data.fashion_mnist import to_float
-from experiments.data.finished import finished
+from experiments.data import files
+from experiments.data.blocks import Block, finished
 from experiments.data.images import open_images
+from experiments.data.pixels import to_float
 from experiments.images.case import passport_of
 from experiments.metrics import distances as metrics
 from experiments.metrics.frechet import Frechet, merged
 from experiments.metrics.passport import UNKNOWN, passport
 from experiments.metrics.prefixes import tallies
 from experiments.sampling.features import gather
-from experiments.sampling.store import Block
-from experiments.support import tables as report
+from experiments.support import scores as report
+from experiments.support.errors import ConfigError, check_known, config_errors
 from models import inception
 
 OF_FEATURES = ("kid", "precision_recall", "sliced_wasserstein")
@@ -63,7 +64,7 @@ def run(config, workdir) -> list[dict]:
             source = open_source(find(path), frechet, workdir / f"features-{number}", config)
             rows += score(source, frechet, wanted, config)
     lines = report.notes(rows)
-    report.write_json(workdir / "results.json", {"rows": rows, "notes": lines})
+    files.write_json(workdir / "results.json", {"rows": rows, "notes": lines})
     report.write_csv(workdir / "results.csv", rows, COLUMNS)
     print("\n".join([report.format_table(rows, COLUMNS[:-3], compare=False), *lines]))
     return rows

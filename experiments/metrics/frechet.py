@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.metrics import distances as metrics
 from experiments.metrics.moments import Moments
-from experiments.metrics.spaces import Space, features
+from experiments.metrics.spaces import Space
 from experiments.metrics.threads import one_thread
 
 PARTS = 10  # index blocks, of which one at a time is left out for the standard error
@@ -28,9 +28,8 @@ class Frechet(NamedTuple):
     reference: str = "not known"
     rows: np.ndarray | None = None
 
-    def __call__(self, images) -> dict:
-        """Of images uint8 [N, H, W, C]: as `score`."""
-        rows = features(self.space, images)
+    def of_rows(self, rows) -> dict:
+        """`score` of features [N, F]."""
         return self.score([Moments.of(rows[start:stop]) for start, stop in pairwise(bounds(len(rows)))])
 
     def score(self, parts: Sequence[Moments]) -> dict:

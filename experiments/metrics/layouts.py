@@ -20,10 +20,10 @@ import numpy as np
 
 from experiments.data.archives import Npz
 from experiments.data.arrays import check as check_images
+from experiments.data.files import replacing
 from experiments.metrics.checks import slices
 from experiments.metrics.moments import Moments
 from experiments.metrics.pickled import pickled
-from experiments.support.tables import replacing
 from models.convert.read import read as read_pickle
 from solvers import npz
 

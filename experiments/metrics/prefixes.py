@@ -1,4 +1,4 @@
-"""What is summed over samples, of any first part of them, without having them all in memory."""
+"""Running sums over the first n samples, for several n, with a block of them in memory at a time."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -6,11 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.build.schedules import ConfigError
+from experiments.data.blocks import Block
 from experiments.metrics.frechet import bounds, merged
 from experiments.metrics.moments import Moments
-from experiments.metrics.spaces import Space, features
-from experiments.sampling.store import Block
 
 
 class Tally(NamedTuple):
@@ -40,13 +38,13 @@ class Tally(NamedTuple):
         return found
 
 
-def tallies(blocks: Iterable[Block], counts: Sequence[int], space: Space | None) -> dict[int, Tally]:
+def tallies(blocks: Iterable[Block], counts: Sequence[int], network: str | None, features=None) -> dict[int, Tally]:
     """{count: of the samples below `count`} from blocks in the order of their indices, none of which is missing.
 
-    Features of another network than that of `space` are taken anew from the images; ConfigError where these were not
-    kept.
+    network: the hash of the feature network, None for no features. Features of another network are taken anew from the
+    images, by features(images) -> [n, F]; ValueError where these were not kept.
     """
-    network, last = space.network if space else "", max(counts)
+    last = max(counts)
     cuts = list(pairwise(sorted(set().union(*map(bounds, counts)))))
     moments, sums = {}, {}
     for block in blocks:
@@ -57,8 +55,8 @@ def tallies(blocks: Iterable[Block], counts: Sequence[int], space: Space | None)
             more = block.first(min(count, end) - begin).sums
             before = sums.get(count, 0)
             sums[count] = None if more is None or before is None else before + more
-        rows = _rows(block.first(end - begin), space, network) if space else None
-        for start, stop in cuts if space else ():
+        rows = None if network is None else _rows(block.first(end - begin), network, features)
+        for start, stop in () if rows is None else cuts:
             more = rows[max(start - begin, 0) : max(stop - begin, 0)]
             if len(more):
                 more = Moments.of(more)
@@ -71,12 +69,12 @@ def _parts(moments: dict, edges: Sequence[int]) -> list[Moments]:
     return [merged([moments[at] for at in moments if a <= at < b]) for a, b in pairwise(edges)] if moments else []
 
 
-def _rows(block: Block, space, network) -> np.ndarray:
+def _rows(block: Block, network, features) -> np.ndarray:
     if str(block.network) == network:
         return block.features
     if not block.has_images():
-        raise ConfigError(
+        raise ValueError(
             "the samples have no features of this network, and their images were not kept: score them with the "
             "features they were drawn with, or draw them again with sample.keep=npz in another --workdir"
         )
-    return features(space, block.images)
+    return features(block.images)

@@ -4,10 +4,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
-from experiments.data import fashion_mnist as data
-from experiments.support.mesh import make_mesh, place, stream
+from experiments.data import pixels
 from models import inception
 from solvers.fingerprint import fingerprint
 
@@ -51,15 +49,5 @@ def _on_device(name, module, params, images):
     if name in METRICS:
         return module.apply({"params": params}, images)[list(METRICS).index(name)]
     if name == "pixels":
-        return data.to_float(images).reshape(len(images), -1)
-    return module.apply({"params": params}, data.to_float(images))[0]
-
-
-def features(space: Space, images, batch: int = 250) -> np.ndarray:
-    """Features float32 [N, F] of images uint8 [N, H, W, C], on all local devices."""
-    images = np.asarray(images)
-    if images.dtype != np.uint8:
-        raise ValueError(f"features are of uint8 images, got {images.dtype}: convert them with data.to_uint8")
-    mesh = make_mesh(jax.local_devices())
-    placed = space._replace(params=place(mesh, space.params))
-    return np.concatenate([found for _, found in stream(placed.on_device, (images,), batch=batch, mesh=mesh)])
+        return pixels.to_float(images).reshape(len(images), -1)
+    return module.apply({"params": params}, pixels.to_float(images))[0]

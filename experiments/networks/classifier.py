@@ -13,15 +13,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from tqdm import tqdm
 
 import models
-from experiments.data import fashion_mnist as data
+from experiments.data import datasets, files, pixels
+from experiments.data.progress import Progress
 from experiments.metrics import distances as metrics
 from experiments.metrics.moments import moments
 from experiments.metrics.spaces import Space, features
-from experiments.support import tables as report
+from experiments.support import scores as report
 from models import classifier as classifiers
+from solvers import fingerprint
 from solvers.npz import write as write_npz
 
 SHIFT = 1  # pixels of augmentation in each direction
@@ -45,7 +46,7 @@ def make_step(module, optimiser, seed: int):
 
     def step(params, opt_state, number, images, labels):
         shift, dropout = jax.random.split(jax.random.fold_in(jax.random.key(seed), number))
-        images = shifted(shift, data.to_float(images))
+        images = shifted(shift, pixels.to_float(images))
         loss, gradient = jax.value_and_grad(batch_loss)(params, dropout, images, labels)
         change, opt_state = optimiser.update(gradient, opt_state, params)
         return optax.apply_updates(params, change), opt_state, loss
@@ -60,9 +61,9 @@ def fit(module, images, labels, *, epochs: float, seed: int = 0, batch: int = BA
     optimiser = optax.adamw(rate, weight_decay=WEIGHT_DECAY)
     params = classifiers.init(module, seed, images.shape[1:])
     opt_state, step = optimiser.init(params), make_step(module, optimiser, seed)
-    bar = tqdm(range(steps), desc="classifier", unit="step", disable=None)
+    bar = Progress(range(steps), desc="classifier", unit="step")
     for number in bar:
-        index = data.batch_indices(len(images), batch, range(number, number + 1), seed)[0]
+        index = step.batch_indices(len(images), batch, range(number, number + 1), seed)[0]
         params, opt_state, loss = step(params, opt_state, number, images[index], labels[index])
         if number % 100 == 99 or number == steps - 1:
             if not np.isfinite(loss):
@@ -87,7 +88,7 @@ def write_reference(path, classifier, train, test) -> dict:
     arrays, found = {}, {}
     for name, images in (("train", train), ("test", test)):
         found[name] = features(Space("classifier", *classifier), images)
-        for space, rows in (("feature", found[name]), ("pixel", data.to_float(images).reshape(len(images), -1))):
+        for space, rows in (("feature", found[name]), ("pixel", pixels.to_float(images).reshape(len(images), -1))):
             mean, cov = moments(rows)
             arrays |= {f"{name}_{space}_mean": mean, f"{name}_{space}_cov": cov.astype(np.float32)}
         arrays[f"{name}_count"] = np.int64(len(images))
@@ -105,9 +106,9 @@ def write_reference(path, classifier, train, test) -> dict:
 def run(config, workdir) -> dict:
     """Train, test and save the classifier and the reference moments; returns what results.json holds."""
     workdir, epochs = Path(workdir), config.train.classifier_epochs
-    train, train_labels, test, test_labels = data.load(config.data.name, config.data.path)
+    train, train_labels, test, test_labels, classes = datasets.load(config.data.name, config.data.path)
     report.write_config(workdir / "config.json", config)
-    network = {"channels": 32, "features": 128, "classes": len(data.CLASSES)}
+    network = {"channels": 32, "features": 128, "classes": classes}
     module = classifiers.Classifier(**network)
     params = fit(module, train, train_labels.astype(np.int32), epochs=epochs, seed=config.train.seed)
     accuracy = float((predict(module, params, test) == test_labels).mean())
@@ -116,12 +117,12 @@ def run(config, workdir) -> dict:
         "accuracy": accuracy,
         "epochs": epochs,
         "data": config.data.name,
-        "data_sha256": data.checksum(train, train_labels),
+        "data_sha256": fingerprint.checksum(train, train_labels),
     }
     models.save_params(workdir / "classifier.npz", params, meta)
     real = write_reference(workdir / "reference.npz", (module, params), train, test)
     results = {"accuracy": accuracy, "frechet_of_test_images": real}
-    report.write_json(workdir / "results.json", results)
+    files.write_json(workdir / "results.json", results)
     print(f"accuracy on {len(test)} test images: {accuracy:.2%}")
     for count, value in real.items():
         print(

@@ -15,8 +15,9 @@ import numpy as np
 
 import models
 from experiments.build.checkpoints import load_checkpoint
-from experiments.build.schedules import ConfigError, config_errors
-from experiments.support import tables as report
+from experiments.data import files
+from experiments.support import scores as report
+from experiments.support.errors import ConfigError, config_errors
 from solvers.schedule import EDM
 
 BATCH = 64  # images for which the memory is stated
@@ -30,7 +31,7 @@ def run(config, workdir) -> dict:
     with config_errors():
         card = describe(params, meta, config.model.dtype)
     models.save_params(workdir / "params.npz", params, meta)
-    report.write_json(workdir / "card.json", card)
+    files.write_json(workdir / "card.json", card)
     print("\n".join(f"{name:14} {text(value)}" for name, value in card.items()))
     print(f"in the form of this project: --config.model.checkpoint={workdir / 'params.npz'}")
     return card

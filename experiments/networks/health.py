@@ -12,17 +12,17 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 import gaussian
+from experiments.build.checkpoints import find
 from experiments.build.network import build_model
-from experiments.build.schedules import ConfigError, build_schedule, find, initial_scale
-from experiments.data import fashion_mnist as data
+from experiments.build.schedules import build_schedule, initial_scale
+from experiments.data import datasets, files, pixels
+from experiments.data.progress import Progress
 from experiments.ems.estimate import read_ems
 from experiments.metrics.frechet import load_reference
-from experiments.sampling import draw as runner
-from experiments.support import plots
-from experiments.support import tables as report
+from experiments.support import keys, plots
+from experiments.support.errors import ConfigError
 from solvers import SOLVERS, sample
 from solvers.grid import GRIDS
 
@@ -35,13 +35,13 @@ def run(config, workdir) -> dict:
     workdir = Path(workdir)
     network, schedule = build_model(config, guidance=False), build_schedule(config)
     count, seed = config.health.count, config.sample.seed
-    noise = initial_scale(config) * runner.initial_noise(seed, np.arange(count), network.shape)
+    noise = initial_scale(config) * keys.initial_noise(seed, np.arange(count), network.shape)
     found = {"order": heun_order(network, schedule, noise)}
-    images = data.to_float(data.load(config.data.name, config.data.path)[0][:count])
+    images = pixels.to_float(datasets.load(config.data.name, config.data.path)[0][:count])
     found["gaussian"] = gaussian_rows(network, read_gaussian(config, network.shape), images, seed)
     ems = read_ems(config, network)
     found["s"] = [] if ems is None else s_rows(ems)
-    report.write_json(workdir / "health.json", found)
+    files.write_json(workdir / "health.json", found)
     plots.plot_health(workdir / "health.png", found)
     print(summary(found))
     return found
@@ -53,7 +53,7 @@ def heun_order(network, schedule, noise) -> dict:
         lambda params, table, x: jax.vmap(lambda x: sample(network.make(params, network.classes), table, x)[0])(x)
     )
     ends = {}
-    for n in tqdm(INTERVALS, desc="order of Heun", disable=None):
+    for n in Progress(INTERVALS, desc="order of Heun"):
         table = SOLVERS["edm_heun"](schedule, GRIDS["karras"](schedule, n), prediction=network.prediction)
         ends[n] = np.asarray(solve(network.params, table.astype(np.float32), noise), np.float64)
     *intervals, reference = INTERVALS
@@ -94,7 +94,7 @@ def gaussian_rows(network, moments, images, seed) -> list[dict]:
 
     points = jax.jit(jax.vmap(one, in_axes=(None, None, 0, 0)))
     rows = []
-    for sigma in tqdm(SIGMAS, desc="Gaussian part", disable=None):
+    for sigma in Progress(SIGMAS, desc="Gaussian part"):
         got = points(network.params, jnp.float32(sigma), images, np.arange(len(images)))
         x, mine, theirs, diagonal, diagonal_gauss = (np.asarray(a, np.float64) for a in got)
         mean = np.asarray(moments.means).reshape(network.shape)

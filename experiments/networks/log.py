@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.support import tables as report
+from experiments.data import files
 
 
 def read(path) -> list[dict]:
@@ -25,7 +25,7 @@ class Log:
                 f"{path} has {len(kept)} rows before step {start} of the checkpoint, expected {start}: "
                 "the folder mixes two runs, use a new workdir"
             )
-        with report.replacing(self.path) as temporary:
+        with files.replacing(self.path) as temporary:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))
 
     def append(self, steps: range, losses, norms, batch: int, schedule) -> None:
@@ -72,5 +72,5 @@ def plot(path, picture) -> None:
     axes.plot(images, smooth(loss, max(1, len(loss) // 50)), label="running mean")
     axes.set(xlabel="images seen", ylabel="training loss", ylim=(0, min(1.5, float(np.quantile(loss, 0.99)) * 1.2)))
     axes.legend()
-    with report.replacing(picture) as temporary:
+    with files.replacing(picture) as temporary:
         figure.savefig(temporary, dpi=120)

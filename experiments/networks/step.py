@@ -11,7 +11,7 @@ import optax.contrib
 from jax.flatten_util import ravel_pytree
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from experiments.data import fashion_mnist as data
+from experiments.data import pixels
 from models import precondition
 
 NOISE_RANGE = (0.002, 80.0)  # the sampling range of EDM, which the log-uniform share of the noise covers
@@ -93,7 +93,7 @@ def make_update(
 
         def loss(params):
             denoiser = precondition.denoise(lambda *args: module.apply({"params": params}, *args), condition)
-            return precondition.loss(denoiser, data.to_float(images), labels, sigma, z, sigma_data).mean()
+            return precondition.loss(denoiser, pixels.to_float(images), labels, sigma, z, sigma_data).mean()
 
         flat, unravel = ravel_pytree(jax.value_and_grad(loss)(params))
         return unravel(jax.lax.pmean(flat, "batch"))
@@ -202,3 +202,17 @@ def fit(state: State, chunk, feed, chunks, *, stops, on_rows, on_stop) -> State:
             pending = None
             on_stop(state)
     return state
+
+
+def batch_indices(count: int, batch: int, steps: range, seed: int) -> np.ndarray:
+    """Indices [steps, batch] into `count` examples: epoch after epoch, each its own permutation.
+
+    A pure function of (seed, step): a resumed run sees the batches that an uninterrupted one would have seen.
+    """
+    position = np.arange(steps.start * batch, steps.stop * batch, dtype=np.int64)
+    epochs, offsets = np.divmod(position, count)
+    indices = np.empty_like(position)
+    for epoch in np.unique(epochs):
+        chosen = epochs == epoch
+        indices[chosen] = np.random.default_rng([seed, int(epoch)]).permutation(count)[offsets[chosen]]
+    return indices.reshape(len(steps), batch)

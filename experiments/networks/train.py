@@ -15,14 +15,16 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 import models
-from experiments.data import fashion_mnist as data
+from experiments.data import datasets, files, pixels
+from experiments.data.progress import Progress
 from experiments.networks import log as losses
+from experiments.networks import step
 from experiments.networks import step as updates
-from experiments.support import tables as report
+from experiments.support import scores as report
 from models import checkpoint
+from solvers import fingerprint
 
 # what decides the sequence of losses: a run can only go on with the same
 IDENTITY = {
@@ -75,7 +77,7 @@ class Writer:
         self.snapshots = updates.snapshot_steps(c.steps, c.snapshots)
         self.saves = {*range(c.save_every, c.steps, c.save_every), c.steps}
         self.log = losses.Log(workdir / "metrics.jsonl", start)
-        self.bar = tqdm(total=c.steps, initial=start, desc="train", unit="step", disable=None)
+        self.bar = Progress(total=c.steps, initial=start, desc="train", unit="step")
 
     def rows(self, steps: range, loss, norm) -> None:
         loss = np.asarray(loss)
@@ -100,7 +102,7 @@ class Writer:
             losses.plot(self.log.path, self.workdir / "loss.png")
 
 
-def prepare(config, images, labels, mesh):
+def prepare(config, images, labels, classes, mesh):
     """(update, fresh state, learning rate schedule, notes for params.npz) of a config and its training images."""
     c = config.train
     network = {
@@ -108,11 +110,11 @@ def prepare(config, images, labels, mesh):
         "channels": config.model.channels,
         "blocks": config.model.blocks,
         "multipliers": list(config.model.multipliers),
-        "classes": len(data.CLASSES),
+        "classes": classes,
     }
     module = models.build(network, config.model.dtype)
     optimiser, schedule = updates.optimizer(c.optimizer, c.learning_rate, c.warmup, c.steps)
-    sigma_data = float(data.to_float(images).std(dtype=np.float64))
+    sigma_data = float(pixels.to_float(images).std(dtype=np.float64))
     update = updates.make_update(
         module,
         optimiser,
@@ -131,7 +133,7 @@ def prepare(config, images, labels, mesh):
         "sigma_data": sigma_data,
         "shape": list(images.shape[1:]),
         "data": config.data.name,
-        "data_sha256": data.checksum(images, labels),
+        "data_sha256": fingerprint.checksum(images, labels),
         "seed": c.seed,
     }
     params, before = first_params(c.init, module, network, c.seed, images.shape[1:])
@@ -154,13 +156,13 @@ def first_params(path: str, module, network: dict, seed: int, shape) -> tuple[di
 def run(config, workdir) -> dict:
     """Train as `config` says, or go on with the run in `workdir`. Returns the summary that it prints."""
     workdir, c = Path(workdir), config.train
-    images, labels, *_ = data.load(config.data.name, config.data.path)
+    images, labels, *_, classes = datasets.load(config.data.name, config.data.path)
     mesh = updates.make_mesh(c.devices, c.batch)
-    update, state, schedule, meta = prepare(config, images, labels, mesh)
+    update, state, schedule, meta = prepare(config, images, labels, classes, mesh)
     claim(workdir, config)
 
     def feed(steps: range):
-        index = data.batch_indices(len(images), c.batch, steps, c.seed)
+        index = step.batch_indices(len(images), c.batch, steps, c.seed)
         return images[index], labels[index]
 
     with checkpoint.manager(workdir / "checkpoints") as checkpoints:
@@ -193,7 +195,7 @@ def summarise(state, workdir: Path, speed: float) -> dict:
         "loss": float(np.mean([row["loss"] for row in rows[-1000:]])),
         "images_per_second": round(speed, 1),
     }
-    report.write_json(workdir / "results.json", summary)
+    files.write_json(workdir / "results.json", summary)
     print(
         f"trained {summary['parameters'] / 1e6:.2f} M parameters on {summary['images']} images ({speed:.0f} images/s "
         f"in this session); mean loss of the last steps {summary['loss']:.4f}"

@@ -32,14 +32,15 @@ from importlib import metadata
 from pathlib import Path
 
 import jax
-from tqdm import tqdm
 
-from experiments.build.schedules import ConfigError
+from experiments.data import files
+from experiments.data.progress import Progress
 from experiments.peers import contest as peer_contest
 from experiments.peers import network as peer_network
 from experiments.peers.case import make_case
 from experiments.peers.summary import COLUMNS, plot, text
-from experiments.support import tables as report
+from experiments.support import scores as report
+from experiments.support.errors import ConfigError
 
 NEEDED = {  # what a checkout must have, and where it is
     "dpm_v3": ("codebases/edm/samplers/dpm_solver_v3.py", "github.com/thu-ml/DPM-Solver-v3"),
@@ -54,7 +55,7 @@ def run(config, workdir) -> list[dict]:
     shapes = check(c)
     report.write_config(workdir / "config.json", config)
     rows = []
-    with tqdm(total=len(shapes) + 1, desc="peers", unit="part", disable=None) as bar:
+    with Progress(total=len(shapes) + 1, desc="peers", unit="part") as bar:
         for shape in shapes:
             rows += peer_contest.overheads(make_case(shape, c.steps, c.nodes), c.repeats, c.dpm_v3)
             bar.update()
@@ -64,7 +65,7 @@ def run(config, workdir) -> list[dict]:
     about = {"versions": versions(c), "device": device.device_kind, "platform": device.platform}
     about |= {"devices": len(jax.devices()), "steps": c.steps, "repeats": c.repeats}
     about |= {"network_repeats": c.network_repeats}
-    report.write_json(workdir / "results.json", {"rows": rows} | about)
+    files.write_json(workdir / "results.json", {"rows": rows} | about)
     report.write_csv(workdir / "results.csv", rows, COLUMNS)
     plot(workdir / "peers.png", rows, "cpu" if device.platform == "cpu" else "wall")
     print(text(rows, about))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from experiments.peers.contest import HERE
-from experiments.support import tables as report
+from experiments.support import scores as report
 from experiments.support.plots import plt, save
 
 QUANTITIES = ("cpu_ms", "wall_ms", "copy_ms", "over_copy", "ours_over_this", "images_per_second")

@@ -1,10 +1,8 @@
 """Seeded sampling over all devices: sample i is the same image for any batch size, device count and order.
 
-Everything that sample i draws comes from key_i = fold_in(key(seed), i): its initial noise from fold_in(key_i, 0), its
-label, where labels are random, from fold_in(key_i, 1), the noise of stochastic solvers from fold_in(key_i, 2).
+What each sample draws is a function of its index (support/keys.py).
 """
 
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -13,18 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.build.bases import turned
+from experiments.sampling.failures import NotFinite, OutOfMemory, is_memory, what_fits, where
+from experiments.support.keys import key_of, noises
 from experiments.support.mesh import place, rounded, stream
 from solvers import advance
-
-OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory")  # as accelerators and CPUs say it
-
-
-class NotFinite(FloatingPointError):
-    """Samples are NaN or infinite."""
-
-
-class OutOfMemory(ValueError):
-    """A batch does not fit into the memory of the devices."""
 
 
 def make_draw(make: Callable, shape, scale: float, in_basis=False) -> Callable:
@@ -46,7 +36,7 @@ def make_draw(make: Callable, shape, scale: float, in_basis=False) -> Callable:
         return make(params, label)(x, t)
 
     def one(params, table, rows, seed, x, index, label):
-        model, stochastic = partial(network, params, label), jax.random.fold_in(_key(seed, index), 2)
+        model, stochastic = partial(network, params, label), jax.random.fold_in(key_of(seed, index), 2)
         if not in_basis:
             return advance(model, table, x, rows, stochastic)
         basis = params["basis"]
@@ -56,7 +46,7 @@ def make_draw(make: Callable, shape, scale: float, in_basis=False) -> Callable:
     solve = jax.jit(jax.vmap(one, in_axes=(None, None, None, None, 0, 0, 0)), donate_argnums=4)
 
     def draw(params, jump, table, rows, seed, indices, labels):
-        x = begin(jump, _noises(seed, indices, tuple(shape)), labels)
+        x = begin(jump, noises(seed, indices, tuple(shape)), labels)
         return solve(params, table, rows, seed, x, indices, labels)
 
     return draw
@@ -89,66 +79,21 @@ def generate(
 
     def work(indices, labels, rows=rows):
         samples = draw(params, jump, placed, rows, seed, indices, labels)
-        return _finite(samples), finish(samples)
+        return finite_samples(samples), finish(samples)
 
     try:
         for part, (finite, found) in stream(work, arrays, batch=batch, mesh=mesh):
             if not finite.all():
                 bad = tuple(array[part][~finite] for array in arrays)
-                raise NotFinite(_where(work, bad, size, mesh, rows, lambda n: level(np.asarray(table.t)[n])))
+                raise NotFinite(where(work, bad, size, mesh, rows, lambda n: level(np.asarray(table.t)[n])))
             yield arrays[0][part], found
         return
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
-        if not isinstance(error, MemoryError) and not any(word in str(error) for word in OUT_OF_MEMORY):
+        if not is_memory(error):
             raise
-    raise OutOfMemory(_what_fits(partial(work, rows=1), arrays, size, mesh))
+    raise OutOfMemory(what_fits(partial(work, rows=1), arrays, size, mesh))
 
 
 @jax.jit
-def _finite(samples):
+def finite_samples(samples):
     return jnp.isfinite(samples).reshape(len(samples), -1).all(axis=1)
-
-
-def _where(work, bad, size, mesh, rows, level) -> str:
-    """Which samples, bad = (indices, labels), are not finite, and from which evaluation on: draws are cut before it."""
-    shown = min(len(bad[0]), 8)
-    batch = tuple(np.resize(array[:shown], size) for array in bad)  # of the size that is compiled
-    first = np.full(shown, rows)
-    for n in range(rows - 1, -1, -1):
-        ((_, (finite, _)),) = stream(partial(work, rows=n), batch, batch=size, mesh=mesh)
-        first[~finite[:shown]] = n
-    names = (
-        f"{index} after evaluation {n} of {rows}, at {level(n - 1)}" if n else f"{index} before the first evaluation"
-        for index, n in zip(bad[0], first)
-    )
-    return (
-        f"{len(bad[0])} samples of a batch of {size} are not finite: number {'; '.join(names)}"
-        f"{'; ...' if len(bad[0]) > shown else ''}. The solver diverges or the network overflows: raise nfe, lower "
-        "solver.order, or use model.dtype=float32"
-    )
-
-
-def _what_fits(work, arrays, size, mesh) -> str:
-    """The largest half, quarter, ... of a batch that the devices have room for, found by trying."""
-    smaller = size
-    while smaller > mesh.devices.size:
-        smaller = rounded(smaller // 2, size, mesh)
-        try:
-            next(stream(work, tuple(array[:smaller] for array in arrays), batch=smaller, mesh=mesh))
-            return f"out of memory with batches of {size}: {smaller} fit, set sample.batch={smaller}"
-        except (jax.errors.JaxRuntimeError, MemoryError):
-            pass
-    return f"out of memory with batches of {size}, and of {smaller}: use model.dtype=bfloat16, or more devices"
-
-
-def collect(draw, params, table, rows, on_batch=lambda count: None, **batches) -> tuple[np.ndarray, float]:
-    """All samples [n, *shape] of `generate`, and the seconds they took, compilation left out.
-
-    on_batch(count) is called after each batch with the number of its samples.
-    """
-    next(generate(draw, params, table, 0, **batches))  # no row runs: compiles, if this is the first of its shape
-    begin, parts = time.perf_counter(), []
-    for indices, part in generate(draw, params, table, rows, **batches):
-        parts.append(part)
-        on_batch(len(indices))
-    return np.concatenate(parts), time.perf_counter() - begin

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
+from experiments.data.blocks import Block, sums_of
 from experiments.data.images import Images
+from experiments.data.progress import Progress
 from experiments.images.case import behind, counted, regroup, sizes_of
 from experiments.metrics.spaces import Space
-from experiments.sampling.store import Block, Blocks, sums_of
+from experiments.sampling.store import Blocks
 from experiments.support.mesh import make_mesh, place, stream
 from experiments.support.processes import patiently, stop_if_told
 from solvers.fingerprint import fingerprint
@@ -39,7 +40,7 @@ def gather(images: Images, source, space: Space, workdir, batch: int, block: int
     missing = blocks.missing(len(images))
     labels = np.zeros(len(images), np.int64) if images.labels is None else images.labels
     hash_of = np.array(space.network)
-    bar = tqdm(total=len(images), initial=len(images) - len(missing), desc=space.name, unit="image", disable=None)
+    bar = Progress(total=len(images), initial=len(images) - len(missing), desc=space.name, unit="image")
     with bar, patiently(), behind(blocks.write) as submit:
         batches = counted(_features(images, missing, space, batch), bar.update)
         for number, (part, pixels, rows) in enumerate(regroup(batches, sizes_of(missing, block))):

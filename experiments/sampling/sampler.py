@@ -1,43 +1,78 @@
-"""From a config and its network to the functions that every experiment draws samples with."""
+"""A problem with the devices and the batch that its samples are drawn with; compiled once for all its methods."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
-from jax.sharding import Mesh
 
-from experiments.build.network import build_labels
-from experiments.build.schedules import build_schedule, config_errors, initial_scale
-from experiments.sampling import draw as runner
-from experiments.support.mesh import first_devices, make_mesh, place
-
-
-def make_sampler(config, network, mesh=None):
-    """collect(table, rows, indices, on_batch=..., seed=sample.seed, jump=None) -> (samples [n, *shape], seconds).
-
-    As runner.collect, with the labels, batches and noise of the config; compiled once for all seeds and tables of
-    equal shape. mesh: the first `sample.devices`, or those given.
-    """
-    return _bind(runner.collect, config, network, mesh)
+from experiments.build.problems import Problem
+from experiments.build.solver_methods import Method
+from experiments.data.progress import Progress
+from experiments.sampling.alignment import align
+from experiments.sampling.draw import generate, make_draw
+from experiments.support.mesh import make_mesh, place
 
 
-def make_generator(config, network, mesh=None):
-    """generate(table, rows, indices, seed=sample.seed, jump=None, finish=...): the same of runner.generate."""
-    return _bind(runner.generate, config, network, mesh)
+def aligned(methods: Mapping, dtype=np.float32) -> dict:
+    """The same methods, their tables padded to as few shapes as possible: those of one shape share a program."""
+    found = align({key: method.table for key, method in methods.items()}, dtype)
+    return {key: replace(method, padded=found[key][0]) for key, method in methods.items()}
 
 
-def build_mesh(config) -> Mesh:
-    """The first `sample.devices`."""
-    with config_errors():
-        return make_mesh(first_devices(config.sample.devices))
+class Sampler:
+    """Draws samples of `problem`, `batch` at a time on the devices of `mesh` (None: all)."""
+
+    def __init__(self, problem: Problem, batch: int, mesh=None):
+        self.problem, self.batch, self.mesh = problem, batch, mesh or make_mesh()
+        network = problem.network
+        self.draw = make_draw(network.make, network.shape, problem.scale, network.basis is not None)
+        self.params = place(self.mesh, network.params)
+
+    def batches(self, method: Method, indices, *, seed: int | None = None, rows: int | None = None, **finish):
+        """Yields (indices [b], samples [b, *shape] float32) batch after batch, see draw.generate.
+
+        seed: by default that of the problem; rows: by default all of the method; finish=f: yields f(samples) in their
+        place, of samples that are still on the devices.
+        """
+        seed = self.problem.seed if seed is None else seed
+        return generate(
+            self.draw,
+            self.params,
+            method.runs,
+            method.nfe if rows is None else rows,
+            seed=seed,
+            indices=indices,
+            labels=self.problem.labels(indices, seed),
+            batch=self.batch,
+            mesh=self.mesh,
+            jump=method.jump,
+            level=self.problem.level,
+            **finish,
+        )
+
+    def collect(self, method: Method, indices, *, seed: int | None = None, on_batch: Callable = lambda count: None):
+        """(all samples [n, *shape], the seconds they took, compilation left out).
+
+        on_batch(count) is called after each batch with the number of its samples.
+        """
+        next(self.batches(method, indices, seed=seed, rows=0))  # no row runs: it compiles, for the first of its shape
+        begin, parts = time.perf_counter(), []
+        for done, part in self.batches(method, indices, seed=seed):
+            parts.append(part)
+            on_batch(len(done))
+        return np.concatenate(parts), time.perf_counter() - begin
+
+    def run_all(self, methods: Mapping, indices, desc: str) -> Iterator[tuple]:
+        """Yields (key, samples, seconds) by each of {key: Method}, one after the other, with a bar in evaluations."""
+        methods = aligned(methods)
+        total = len(indices) * sum(method.nfe for method in methods.values())
+        with Progress(total=total, desc=desc, unit="evaluation", unit_scale=True) as bar:
+            for key, method in methods.items():
+                bar.set_postfix_str(f"{method.label} {method.nfe}")
+                yield key, *self.collect(method, indices, on_batch=partial(_advance, bar, method.nfe))
 
 
-def _bind(take, config, network, mesh):
-    mesh = mesh or build_mesh(config)
-    draw = runner.make_draw(network.make, network.shape, initial_scale(config), network.basis is not None)
-    params, schedule = place(mesh, network.params), build_schedule(config)
-    fixed = {"batch": config.sample.batch, "mesh": mesh}
-    fixed["level"] = lambda t: f"sigma / alpha = {np.exp(-schedule.lam(np.float64(t))):.4g}"
-
-    def bound(table, rows, indices, *on_batch, seed=config.sample.seed, **more):
-        more |= fixed | {"indices": indices, "labels": build_labels(config, network, indices, seed), "seed": seed}
-        return take(draw, params, table, rows, *on_batch, **more)
-
-    return bound
+def _advance(bar, rows: int, images: int) -> None:
+    bar.update(rows * images)

@@ -13,18 +13,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 import gaussian
 from experiments.build.checkpoints import locate
 from experiments.build.network import build_model
-from experiments.build.schedules import ConfigError, build_schedule, config_errors
-from experiments.data import fashion_mnist as data
+from experiments.build.schedules import build_schedule
+from experiments.data import datasets, files, pixels
+from experiments.data.progress import Progress
 from experiments.structure import explained
 from experiments.structure import plots as plots_of_scores
 from experiments.structure import summary as score_summary
 from experiments.structure.published import PUBLISHED
-from experiments.support import tables as report
+from experiments.support import scores as report
+from experiments.support.errors import ConfigError, config_errors
+from solvers import fingerprint
 
 EXACT = gaussian.posterior_mean
 EXPANSIONS = {
@@ -55,16 +57,19 @@ def run(config, workdir) -> dict:
     report.write_config(workdir / "config.json", config)
     network = build_model(config, guidance=False)
     with config_errors():
-        train, labels, test, _ = data.load(config.data.name, config.data.path)
+        train, labels, test, *_ = datasets.load(config.data.name, config.data.path)
     if train.shape[1:] != network.shape:
         raise ConfigError(f"images are {train.shape[1:]}, the network's {network.shape}: name its data set in data")
-    x, parts = explained.aligned(data.to_float(train)), Parts(workdir / "parts", settings(config, train, labels, test))
-    images = {"train": x[: c.images], "test": data.to_float(test[: c.images])}
+    x, parts = (
+        explained.aligned(pixels.to_float(train)),
+        Parts(workdir / "parts", settings(config, train, labels, test)),
+    )
+    images = {"train": x[: c.images], "test": pixels.to_float(test[: c.images])}
     mean = x.mean(axis=0, dtype=np.float64)
     rows = measure(config, network, images, mean, closed_forms(c, x, labels), parts)
     found = {"rows": rows, **score_summary.summary(rows, c.share)}
     report.write_csv(workdir / "results.csv", rows, COLUMNS)
-    report.write_json(workdir / "results.json", found)
+    files.write_json(workdir / "results.json", found)
     plots_of_scores.plot_scores(workdir / "scores.png", rows)
     plots_of_scores.plot_sweeps(workdir / "sweeps.png", rows)
     plots_of_scores.plot_table(workdir / "table.png", rows)
@@ -79,7 +84,7 @@ class Parts(NamedTuple):
     settings: dict
 
     def path(self, name: str) -> Path:
-        return self.folder / f"{report.slug(name)}.json"
+        return self.folder / f"{files.slug(name)}.json"
 
     def read(self, name: str) -> list[dict] | None:
         path = self.path(name)
@@ -87,7 +92,7 @@ class Parts(NamedTuple):
         return found["rows"] if found.get("settings") == self.settings else None
 
     def write(self, name: str, rows):
-        report.write_json(self.path(name), {"settings": self.settings, "rows": rows})
+        files.write_json(self.path(name), {"settings": self.settings, "rows": rows})
 
 
 def settings(config, *arrays) -> dict:
@@ -95,7 +100,7 @@ def settings(config, *arrays) -> dict:
     own = {key: config[key].to_dict() for key in ("score_analysis", "schedule", "model", "mixture")}
     if config.model.name != "mixture" and (path := locate(config)).is_file():
         own["parameters"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return json.loads(json.dumps(own | {"seed": config.sample.seed, "data": data.checksum(*arrays)}))
+    return json.loads(json.dumps(own | {"seed": config.sample.seed, "data": fingerprint.checksum(*arrays)}))
 
 
 def closed_forms(c, x, labels) -> list[Form]:
@@ -156,7 +161,7 @@ def measure(config, network, images: dict, mean, forms, parts: Parts) -> list[di
         return [row for found in rows.values() for row in found]
     points = {split: explained.make_points(x, c.sigmas, schedule, config.sample.seed) for split, x in images.items()}
     work = len(c.sigmas) * sum(map(len, images.values())) * (1 + len(missing))
-    with tqdm(total=work, desc="network", unit="point", unit_scale=True, disable=None) as bar:
+    with Progress(total=work, desc="network", unit="point", unit_scale=True) as bar:
         run = partial(explained.outputs, batch=config.sample.batch, progress=bar.update)
         function = explained.network_function(network, schedule)
         mine = {split: run(function, network.params, at, labels=network.classes) for split, at in points.items()}

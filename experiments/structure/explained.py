@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from experiments.build.network import Network
+from experiments.build import Network
 from experiments.support.mesh import make_mesh, place, stream
 from gaussian import analysis
 from models import as_prediction

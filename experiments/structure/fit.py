@@ -16,14 +16,15 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from tqdm import tqdm
 
 import gaussian
-from experiments.build.schedules import choose, config_errors
-from experiments.data import fashion_mnist as data
+from experiments.data import datasets, files, pixels
+from experiments.data.progress import Progress
 from experiments.metrics.threads import one_thread
 from experiments.support import plots
-from experiments.support import tables as report
+from experiments.support import scores as report
+from experiments.support.errors import choose, config_errors
+from solvers import fingerprint
 
 CHUNK = 4096  # images at a time
 SHARES = (0.9, 0.99)  # of a component's variance
@@ -33,7 +34,7 @@ SHOWN = 8  # components, and eigenvectors of each, in the picture
 def run(config, workdir) -> gaussian.Mixture:
     workdir = Path(workdir)
     report.write_config(workdir / "config.json", config)
-    images, labels, *_ = data.load(config.data.name, config.data.path)
+    images, labels, *_ = datasets.load(config.data.name, config.data.path)
     start = time.perf_counter()
     with config_errors():
         fit = choose(KINDS, config.gaussian.kind, "gaussian.kind")
@@ -43,25 +44,25 @@ def run(config, workdir) -> gaussian.Mixture:
             "data": {
                 "name": config.data.name,
                 "samples": len(images),
-                "sha256_of_training_images_and_labels": data.checksum(images, labels),
+                "sha256_of_training_images_and_labels": fingerprint.checksum(images, labels),
             },
             "settings": config.gaussian.to_dict(),
             "command": shlex.join(["python", *sys.argv]),
         }
         gaussian.save_distribution(workdir / "gaussian.npz", mixture, provenance, config.gaussian.dtype)
     found = {"provenance": provenance, "seconds": time.perf_counter() - start, "components": component_rows(mixture)}
-    report.write_json(workdir / "results.json", found)
+    files.write_json(workdir / "results.json", found)
     plot(workdir / "gaussian.png", mixture)
     print(summary(mixture, found))
     return mixture
 
 
 def fit_one(c, images, labels):
-    with tqdm(total=len(images), desc="covariance", unit="image", disable=None) as bar:
+    with Progress(total=len(images), desc="covariance", unit="image") as bar:
 
         def chunks():
             for start in range(0, len(images), CHUNK):
-                part = data.to_float(images[start : start + CHUNK])
+                part = pixels.to_float(images[start : start + CHUNK])
                 yield part
                 bar.update(len(part))
 
@@ -69,14 +70,14 @@ def fit_one(c, images, labels):
 
 
 def fit_classes(c, images, labels):
-    with tqdm(total=int(labels.max()) + 1, desc="covariances", unit="class", disable=None) as bar:
-        return gaussian.fit_classes(data.to_float(images), labels, c.rank, c.biased, progress=bar.update)
+    with Progress(total=int(labels.max()) + 1, desc="covariances", unit="class") as bar:
+        return gaussian.fit_classes(pixels.to_float(images), labels, c.rank, c.biased, progress=bar.update)
 
 
 def fit_clusters(c, images, labels):
     options = {"rank": c.rank, "seed": c.seed, "biased": c.biased}
-    with tqdm(total=c.components, desc="covariances", unit="cluster", disable=None) as bar:
-        return gaussian.fit_mixture(data.to_float(images), c.components, progress=bar.update, **options)
+    with Progress(total=c.components, desc="covariances", unit="cluster") as bar:
+        return gaussian.fit_mixture(pixels.to_float(images), c.components, progress=bar.update, **options)
 
 
 KINDS = {"gaussian": fit_one, "classes": fit_classes, "kmeans": fit_clusters}
@@ -117,7 +118,7 @@ def plot(path, mixture):
     for index in shown:
         u = mixture.basis[index, :, :vectors].T
         u = u / np.abs(u).max(axis=1, keepdims=True)
-        rows.append(data.to_uint8(np.concatenate([mixture.means[index][None], u])).reshape(-1, *mixture.shape))
+        rows.append(pixels.to_uint8(np.concatenate([mixture.means[index][None], u])).reshape(-1, *mixture.shape))
     size = (0.9 * (vectors + 1), 0.9 * len(rows) + 3.2)
     figure, (top, bottom) = plt.subplots(2, figsize=size, height_ratios=(0.9 * len(rows), 3), layout="constrained")
     picture = plots.tile(np.concatenate(rows), vectors + 1)

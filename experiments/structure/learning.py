@@ -18,19 +18,22 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 import gaussian
 import models
+from experiments.build.checkpoints import find
 from experiments.build.network import build_model
-from experiments.build.schedules import ConfigError, build_schedule, config_errors, find
-from experiments.data import fashion_mnist as data
+from experiments.build.schedules import build_schedule
+from experiments.data import datasets, files, pixels
+from experiments.data.progress import Progress
 from experiments.metrics.threads import one_thread
 from experiments.structure import course as learning_summary
 from experiments.structure import curves as plots_of_learning
 from experiments.structure import explained
 from experiments.structure.course import DELTA, GAUSSIAN, Course
-from experiments.support import tables as report
+from experiments.support import scores as report
+from experiments.support.errors import ConfigError, config_errors
+from solvers import fingerprint
 from solvers.npz import write as write_npz
 
 COLUMNS = ("step", "images_seen", "split", "sigma", "name", *(k + end for k in explained.KINDS for end in ("", "_se")))
@@ -45,7 +48,7 @@ def run(config, workdir) -> dict:
     found = {"verdicts": learning_summary.verdicts(course), "summary": summary, "rows": rows}
     report.write_csv(workdir / "results.csv", rows, COLUMNS)
     report.write_csv(workdir / "summary.csv", summary, tuple(summary[0]))
-    report.write_json(workdir / "results.json", found)
+    files.write_json(workdir / "results.json", found)
     plots_of_learning.plot_learning(workdir / "learning.png", rows)
     print(learning_summary.text(found["verdicts"]))
     return found
@@ -64,8 +67,8 @@ def find_snapshots(folder) -> dict[int, Path]:
 
 def measure(config, folder: Path, snapshots: dict[int, Path]) -> Course:
     """The course of training: what `folder` has of it is read, the rest measured and kept there."""
-    c, (train, labels, test, _) = config.learning, data.load(config.data.name, config.data.path)
-    settings = settings_of(config, data.checksum(train, labels, test))
+    c, (train, labels, test, *_) = config.learning, datasets.load(config.data.name, config.data.path)
+    settings = settings_of(config, fingerprint.checksum(train, labels, test))
     known = {step: settings | {"snapshot_sha256": checksum(path)} for step, path in snapshots.items()}
     missing = {step: path for step, path in snapshots.items() if read(folder, step, known[step]) is None}
     if missing:
@@ -100,7 +103,7 @@ def read(folder: Path, step: int, settings: dict) -> dict | None:
 
 def closed_forms(images, labels, components: int, rank: int | None) -> dict:
     """{name: mixture} fitted to uint8 images [n, *shape] and their labels [n], in the order of a Course."""
-    x = data.to_float(images)
+    x = pixels.to_float(images)
     fits = {
         GAUSSIAN: lambda: gaussian.fit_gaussian(x),
         "classes": lambda: gaussian.fit_classes(x, labels),
@@ -108,18 +111,18 @@ def closed_forms(images, labels, components: int, rank: int | None) -> dict:
         DELTA: lambda: gaussian.delta(x),
     }
     with one_thread(x[0].size):
-        return {name: fit() for name, fit in tqdm(fits.items(), desc="fit", disable=None)}
+        return {name: fit() for name, fit in Progress(fits.items(), desc="fit")}
 
 
 def compare(config, closed: dict, images: dict, snapshots: dict):
     """Yields (step, {split: values as in a Course, images_seen}). Closed forms are evaluated once for all snapshots."""
     schedule, seed = build_schedule(config), config.sample.seed
     work = len(config.learning.sigmas) * sum(map(len, images.values())) * (len(closed) + len(snapshots))
-    with tqdm(total=work, desc="explained variance", unit="point", disable=None) as bar:
+    with Progress(total=work, desc="explained variance", unit="point") as bar:
         run = partial(explained.outputs, batch=config.sample.batch, progress=bar.update)
         points, theirs, form = {}, {}, explained.closed_form(gaussian.posterior_mean)
         for split, x in images.items():
-            points[split] = explained.make_points(data.to_float(x), config.learning.sigmas, schedule, seed)
+            points[split] = explained.make_points(pixels.to_float(x), config.learning.sigmas, schedule, seed)
             theirs[split] = [run(form, mixture, points[split]) for mixture in closed.values()]
         mean = closed[GAUSSIAN].means[0].reshape(closed[GAUSSIAN].shape)
         for step, params, network, meta in load(config, snapshots):

@@ -7,6 +7,8 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from experiments.support.errors import config_errors
+
 
 def make_mesh(devices=None) -> Mesh:
     """All devices of all processes (or those given) along one axis, `batch`."""
@@ -22,6 +24,12 @@ def first_devices(count: int) -> list:
         more = "; cpu_devices simulates more" if devices[0].platform == "cpu" else ""
         raise ValueError(f"sample.devices = {count}: there are {len(devices)} devices, {choice}{more}")
     return devices[: count or None]
+
+
+def first_mesh(count: int) -> Mesh:
+    """A mesh of the first `count` devices, 0 for all; ConfigError where there are fewer."""
+    with config_errors():
+        return make_mesh(first_devices(count))
 
 
 def place(mesh: Mesh, tree, batch=False):

@@ -6,7 +6,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from experiments.support.tables import replacing
+from experiments.data.files import replacing
 
 
 def tile(images, columns):
@@ -67,65 +67,6 @@ def plot_scatter(path, panels):
             axis.set_title(f"{label}\n{title}", fontsize=9)
             axis.set_aspect("equal")
     axes[0, 0].legend(fontsize=7, loc="best")
-    save(figure, path)
-
-
-def plot_ems(path, ems):
-    """l, s, b [G + 1, *D] against lam: mean over the elements, bands of 25-75 % and 5-95 %; standard errors below.
-
-    Their root mean square over the elements is drawn on a scale of its own; files of other projects have none.
-    """
-    errors = ems.meta.get("standard_error")
-    figure, axes = plt.subplots(
-        2 if errors else 1,
-        3,
-        figsize=(12, 4.6 if errors else 3.2),
-        squeeze=False,
-        sharex=True,
-        layout="constrained",
-        height_ratios=(2, 1)[: 2 if errors else 1],
-    )
-    for column, name in zip(axes.T, "lsb"):
-        values = np.asarray(getattr(ems, name), np.float64).reshape(len(ems.lam), -1)
-        for low, high in ((5, 95), (25, 75)):
-            column[0].fill_between(ems.lam, *np.percentile(values, (low, high), axis=1), alpha=0.25, color="C0", lw=0)
-        column[0].plot(ems.lam, values.mean(axis=1), color="C0")
-        column[0].set_title(f"{name}: mean, 25-75 %, 5-95 % of the elements", fontsize=9)
-        if errors:
-            column[1].semilogy(ems.lam, np.sqrt((values**2).mean(axis=1)), color="C0", label="root mean square")
-            column[1].semilogy(ems.lam, errors[name], color="C3", label="standard error")
-            column[1].legend(fontsize=8)
-        column[-1].set_xlabel("lam = log(alpha / sigma)")
-        for axis in column:
-            axis.grid(alpha=0.3)
-    save(figure, path)
-
-
-def plot_health(path, found):
-    """The three looks of networks/health.py: order of Heun, the Gaussian part against sigma, s against lam."""
-    figure, (order, part, s) = plt.subplots(1, 3, figsize=(13, 3.6), layout="constrained")
-    n, rmse = np.array(found["order"]["intervals"], float), np.array(found["order"]["rmse"])
-    order.loglog(n, rmse, "o-", label="Heun, median RMSE")
-    order.loglog(n, rmse[0] * (n / n[0]) ** -2, "k:", label="slope 2")
-    order.set_xlabel("intervals")
-    order.legend(fontsize=9)
-    sigma = [row["sigma"] for row in found["gaussian"]]
-    for name in ("score", "denoiser"):
-        share = np.array([row[name] for row in found["gaussian"]])
-        part.loglog(sigma, np.maximum(1 - share, 1e-6), "o-", ms=3, label=f"share of the {name} not explained")
-    for name, text in (("rmse", "denoiser"), ("l", "l")):
-        part.loglog(sigma, [row[name] for row in found["gaussian"]], "s--", ms=3, label=f"rms difference of {text}")
-    part.axhline(0.01, color="0.5", lw=0.8)
-    part.set_xlabel("sigma")
-    part.set_title("network beside the Gaussian of the data", fontsize=10)
-    part.legend(fontsize=9)
-    for name in ("max", "rms", "median") if found["s"] else ():
-        s.plot([row["lam"] for row in found["s"]], [row[name] for row in found["s"]], label=f"{name} of |s|")
-    s.set_xlabel("lam")
-    s.set_yscale("symlog", linthresh=1)
-    s.legend(*s.get_legend_handles_labels(), fontsize=9)
-    for axis in (order, part, s):
-        axis.grid(alpha=0.3)
     save(figure, path)
 
 

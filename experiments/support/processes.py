@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from experiments.build.schedules import ConfigError
+from experiments.support.errors import ConfigError
 
 TEMPORARY = re.compile(r"\..+\.(\d+\.tmp\..+|\w{8}\.tmp)")  # names of report.replacing and solvers.npz
 _patient, _told = [], []  # of this process: whether signals wait, and which came

@@ -1,138 +1,27 @@
-"""Files that a run leaves, and its table as text. Nothing carries its final name before it is complete."""
+"""Tables as text."""
 
-import csv
-import json
-import re
-
-import numpy as np
-
-from experiments.data.files import replacing, write_json
-from experiments.metrics.passport import ORIGIN, apart, name
-from solvers.npz import write as write_npz
-
-DISTANCES = ("fid", "frechet", "sfid")
-MORE = ("inception_score", "kid", "precision", "recall", "sliced_wasserstein", "rmse_to_solution")
-SCORES = DISTANCES + MORE  # numbers that have a passport
-ERRORS = ("rmse", "rmse_median", "rmse_median_se")
-MEANINGS = {
-    "fid": "Fréchet Inception distance",
-    "sfid": "Fréchet distance in spatial features of Inception (sFID)",
-    "frechet": "Fréchet distance in the features that the passport names, NOT the Inception FID,",
-}
-ENOUGH = 10_000
-BIASED = "compare equal counts only, or extrapolate (score.extrapolate)"
-ABOUT = ("passport", "table", "ems")  # of a score, as hashes
-COLUMNS = ("solver", "nfe", "teleport", *ERRORS, *DISTANCES, "images", "seconds", *ABOUT)
-PRINTED = ("solver", "nfe", "teleport", "rmse", "rmse_median", *DISTANCES, "images", "seconds", "published")
-SMALLER_IS_BETTER = ("rmse", "rmse_median", *DISTANCES)
+from collections.abc import Sequence
 
 
-def write_config(path, config):
-    """The resolved config, as JSON."""
-    write_json(path, json.loads(config.to_json_best_effort()))
+def text_table(lines: Sequence[Sequence], rules: Sequence[int] = (), gap: str = "  ") -> str:
+    """Lines of equally many cells, the first of which is the head; the first column is flush left, the others right.
 
-
-def write_csv(path, rows, columns=COLUMNS):
-    """One line per row (a dict); a value of None is left empty. Scores: see `separate`."""
-    rows, columns = separate(rows, columns, errors=True)
-    with replacing(path) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows([["" if row.get(c) is None else row[c] for c in columns] for row in rows])
-
-
-def write_samples(path, images, indices, **more):
-    """`images` uint8 [n, H, W, C] (float32 [n, *D] for data that are not images) and `indices` [n]."""
-    write_npz(path, {"images": images, "indices": np.asarray(indices), **more}, compress=True)
-
-
-def separate(rows, columns, errors=False) -> tuple[list[dict], list[str]]:
-    """Rows and columns in which no two scores of different passports share a column; without scores nothing changes.
-
-    Of `columns`, scores that no row has are left out; with `errors`, each is followed by its standard error.
+    rules: the numbers of the lines that have a rule above them.
     """
-    rows, of, _ = apart(rows, SCORES)
-    wide = []
-    for column in columns:
-        wide += of.get(column, [column])
-    known = [c for c in wide if not c.startswith(SCORES) or any(row.get(c) is not None for row in rows)]
-    if errors:
-        known = [c for score in known for c in ((score, f"{score}_se") if score.startswith(SCORES) else (score,))]
-    if not any("passport" in row for row in rows):
-        known = [c for c in known if c not in ABOUT]
-    for row in rows:
-        if passport := row.get("passport"):
-            row |= {key: passport[key] for key in ORIGIN} | {"passport": name(passport)}
-    return rows, known
-
-
-def passports(rows) -> list[str]:
-    """What the scores are of, and where they are in columns of their own: why."""
-    return apart(rows, SCORES)[2]
-
-
-def slug(label: str) -> str:
-    """A label as part of a file name."""
-    return re.sub(r"[^a-z0-9]+", "-", label.lower().replace("++", "pp")).strip("-")
-
-
-def best(rows, column):
-    """For each nfe, the smallest value of a column; rows without a number there do not take part."""
-    values = {}
-    for row in rows:
-        if row.get(column) is not None and row["solver"] != "reference":
-            values.setdefault(row["nfe"], []).append(row[column])
-    return {nfe: min(found) for nfe, found in values.items() if len(found) > 1}
-
-
-def format_table(rows, columns=PRINTED, compare=True):
-    """The rows as text, sorted by nfe; `*` marks the best solver of each nfe in each column of errors, if they compare.
-
-    A column without any value is left out.
-    """
-    rows, columns = separate(rows, columns)
-    columns = [column for column in columns if any(row.get(column) is not None for row in rows)]
-    rows = sorted(rows, key=lambda row: row.get("nfe") or 0)
-    marks = {column: best(rows, column) for column in columns if column.startswith(SMALLER_IS_BETTER) and compare}
-    lines = [columns]
-    for row in rows:
-        line = []
-        for column in columns:
-            mark = column in marks and row["solver"] != "reference" and row.get(column) is not None
-            mark = mark and marks[column].get(row["nfe"]) == row[column]
-            line.append(_text(row, column) + ("*" if mark else " " if column in marks else ""))
-        lines.append(line)
-    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    cells = [[str(cell) for cell in line] for line in lines]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    rule = gap.replace(" ", "-").replace("|", "+").join("-" * width for width in widths)
     text = []
-    for n, line in enumerate(lines):
-        if n == 1 or (n > 1 and rows[n - 1].get("nfe") != rows[n - 2].get("nfe")):
-            text.append("-+-".join("-" * width for width in widths))
-        text.append(" | ".join([line[0].ljust(widths[0])] + [c.rjust(w) for c, w in zip(line[1:], widths[1:])]))
+    for n, line in enumerate(cells):
+        text += [rule] if n in rules else []
+        text.append(gap.join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:]))]).rstrip())
     return "\n".join(text)
 
 
-def _text(row, column):
-    value = row.get(column)
-    if value is None:
-        return "-"
-    if row.get(f"{column}_se") is not None:
-        return f"{value:.4g} ± {row[f'{column}_se']:.1g}"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def legend(rows) -> str:
-    """What the columns mean."""
-    text = ["rmse: to the reference solution of the same noise; rmse_median: median over samples, ± its standard error"]
-    return "\n".join([*text, *notes(rows), "*: best of its number of evaluations"])
-
-
-def notes(rows) -> list[str]:
-    """What the scores of rows are, and are not; their passports."""
-    lines = []
-    for score, meaning in MEANINGS.items():
-        counts = {row["images"] for row in rows if row.get(score) is not None}
-        if counts:
-            lines.append(f"{score}: {meaning} of {', '.join(map(str, sorted(counts)))} images, ± its standard error")
-        if counts and min(counts) < ENOUGH:
-            lines.append(f"with less than {ENOUGH} images it is biased upwards, also by some standard errors: {BIASED}")
-    return lines + passports(rows)
+def number_table(rows: Sequence[dict], text, across: str = "nfe", down: str = "solver") -> str:
+    """A line for each value of `down` and a column for each of `across`: text(row) of the row there, or "-"."""
+    heads = sorted({row[across] for row in rows})
+    found = {}
+    for row in rows:
+        found.setdefault(row[down], {})[row[across]] = text(row)
+    return text_table([["", *heads], *([name, *(own.get(h, "-") for h in heads)] for name, own in found.items())])

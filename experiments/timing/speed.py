@@ -14,15 +14,18 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from experiments.build.jumps import build_jumps
 from experiments.build.network import build_labels, build_model
 from experiments.build.schedules import build_nfes, build_schedule, build_solvers, initial_scale
 from experiments.build.tables import build_table, resolve
-from experiments.ems.estimate import find_ems, make_lam, make_plan
+from experiments.data import files
+from experiments.data.progress import Progress
+from experiments.ems.estimate import make_lam, make_plan
+from experiments.ems.find import find_ems
 from experiments.sampling import draw as runner
-from experiments.support import tables as report
+from experiments.support import keys
+from experiments.support import scores as report
 from experiments.support.mesh import make_mesh, place
 from solvers.ems.moments import gatherer
 
@@ -34,7 +37,7 @@ def run(config, workdir) -> list[dict]:
     ems = find_ems(config, network, workdir, solvers)
     sampled, bare, batch = contestants(config, network, mesh)
     rows = []
-    with tqdm(total=(len(solvers) + 1) * (c.repeats + 1), desc="speed", disable=None) as bar:
+    with Progress(total=(len(solvers) + 1) * (c.repeats + 1), desc="speed") as bar:
         for label, options in solvers:
             options = resolve(config, options, nfe, ems)
             table = build_table(config, options, nfe, network.prediction, ems)
@@ -45,7 +48,7 @@ def run(config, workdir) -> list[dict]:
         rows.append(
             {"solver": "EMS, per visit", "nfe": len(visited_times(config))} | measure(*pair, c.repeats, bar.update)
         )
-    report.write_json(workdir / "results.json", {"rows": rows, "batch": batch, "devices": mesh.devices.size})
+    files.write_json(workdir / "results.json", {"rows": rows, "batch": batch, "devices": mesh.devices.size})
     report.write_csv(workdir / "results.csv", rows, tuple(rows[0]))
     print(f"batch {batch} on {mesh.devices.size} {mesh.devices.flat[0].platform} devices, {c.repeats} repeats; medians")
     for row in rows:
@@ -61,7 +64,7 @@ def contestants(config, network, mesh):
     scale, seed, devices = initial_scale(config), config.sample.seed, mesh.devices.size
     indices = np.arange(-(-config.speed.batch // devices) * devices, dtype=np.int32)
     params = place(mesh, network.params)
-    x = place(mesh, scale * runner.initial_noise(seed, indices, network.shape), batch=True)
+    x = place(mesh, scale * keys.initial_noise(seed, indices, network.shape), batch=True)
     labels = place(mesh, build_labels(config, network, indices), batch=True)
     draw = runner.make_draw(network.make, network.shape, scale)
     call = jax.jit(jax.vmap(lambda params, x, t, label: network.make(params, label)(x, t), in_axes=(None, 0, None, 0)))
@@ -88,7 +91,7 @@ def visits(config, network, count):
     plan = make_plan(config, network)
     gather = gatherer(plan._replace(lam=build_schedule(config).lam(visited_times(config)), rule="noised"))
     indices = np.arange(count)
-    data = runner.initial_noise(config.ems.seed, indices, network.shape)
+    data = keys.initial_noise(config.ems.seed, indices, network.shape)
     return partial(gather, data, indices, (build_labels(config, network, indices),))
 
 

@@ -25,13 +25,14 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
-from experiments.build.schedules import ConfigError
+from experiments.data import files
+from experiments.data.progress import Progress
 from experiments.images.case import build_case
 from experiments.sampling.sampler import build_mesh
 from experiments.sampling.store import check_keep
-from experiments.support import tables as report
+from experiments.support import scores as report
+from experiments.support.errors import ConfigError
 from experiments.support.mesh import make_mesh, rounded
 from experiments.timing import compilation
 from experiments.timing import turns as parts
@@ -51,7 +52,7 @@ def run(config, workdir) -> list[dict]:
     batches, devices = several(c.batches), [n for n in several(c.devices) if n <= len(jax.devices())]
     segments = -(-c.count // c.segment)
     work = (len(batches) + len(devices) + 2) * c.repeats + segments * (4 if case.frechet else 3)
-    with tqdm(total=work, desc="throughput", unit="measurement", disable=None) as bar:
+    with Progress(total=work, desc="throughput", unit="measurement") as bar:
         rows = sweep(case, batches, bar.update)
         best = max(rows, key=lambda row: row["images_per_second_median"])["name"]
         case = parts.with_batch(case, best)
@@ -61,7 +62,7 @@ def run(config, workdir) -> list[dict]:
         rows += compiling(case, bar.update)
     about = {"solver": case.solver, "nfe": case.rows, "batch": best, "devices": build_mesh(config).devices.size}
     about |= {"platform": jax.devices()[0].platform, "cores": cores()}
-    report.write_json(workdir / "results.json", {"rows": rows, "shares": shares} | about)
+    files.write_json(workdir / "results.json", {"rows": rows, "shares": shares} | about)
     report.write_csv(workdir / "results.csv", rows, COLUMNS)
     plot(workdir / "throughput.png", rows, shares, about["cores"])
     print(text(rows, shares, about, sorted(set(several(c.devices)) - set(devices))))

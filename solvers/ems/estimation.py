@@ -119,7 +119,7 @@ def smooth(values, window):
 
 
 class Recipe(NamedTuple):
-    """How statistics are made of moments; the defaults measured best (docs/ems.md).
+    """How statistics are made of moments; the defaults measured best (docs/ems.md, "Which statistics").
 
     l          this number for l, in place of the estimate (1: f is minus the predicted x0; published for ImageNet-256)
     window     nodes that l' is averaged over where it comes from differences of l (the published script: 11)

@@ -13,8 +13,8 @@ from matplotlib import image
 import main
 from configs import default
 from configs import spectrum as config_file
-from experiments.build import schedules as build
 from experiments.checks import spectrum as experiment
+from experiments.support import errors
 from gaussian import Mixture, denoiser, gaussian_ems, spectrum
 from solvers import SOLVERS, sample
 from solvers.grid import GRIDS
@@ -245,10 +245,10 @@ def test_tables_that_go_on_to_zero_are_compared_there(small):
 
 
 def test_mistakes_are_config_errors(small):
-    with pytest.raises(build.ConfigError, match="known are pixels, modes"):
+    with pytest.raises(errors.ConfigError, match="known are pixels, modes"):
         experiment.curve(small, {"name": "dpm_v3", "ems": "mode"}, 6, np.ones(2), np.zeros(0))
     small.spectrum.variances = (0.0, 1.0, 5)
-    with pytest.raises(build.ConfigError, match="smallest, largest, count"):
+    with pytest.raises(errors.ConfigError, match="smallest, largest, count"):
         experiment.build_variances(small)
 
 

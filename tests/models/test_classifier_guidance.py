@@ -10,9 +10,9 @@ import pytest
 import main
 import models
 from experiments.build.network import build_model
-from experiments.build.schedules import ConfigError
 from experiments.ems.estimate import identity
 from experiments.sampling import draw as runner
+from experiments.support.errors import ConfigError
 from models.convert import weights
 from solvers import SOLVERS
 from solvers.fingerprint import fingerprint

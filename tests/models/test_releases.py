@@ -14,7 +14,7 @@ import models
 from configs import cifar10, default
 from experiments.build.checkpoints import locate
 from experiments.build.network import build_model
-from experiments.build.schedules import ConfigError
+from experiments.support.errors import ConfigError
 from models.convert import edm, score_sde, weights
 from models.convert.releases import RELEASES, load
 from tests.fixtures.networks.make import EDM_CASES, SIGMA

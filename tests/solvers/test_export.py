@@ -20,7 +20,7 @@ from configs import toy_gmm
 from experiments.build.network import build_model
 from experiments.build.schedules import build_schedule, initial_scale
 from experiments.build.tables import build_table
-from experiments.data import fashion_mnist as data
+from experiments.data import pixels
 from experiments.ems.estimate import make_plan
 from experiments.flows import integrate as follow
 from experiments.metrics.spaces import Space
@@ -104,7 +104,7 @@ def training_of_features():
 def features(name, module, shape):
     """The features of a batch of uint8 images."""
     images = np.zeros(shape, np.uint8)
-    prepare = (lambda x: x) if name == "inception" else data.to_float
+    prepare = (lambda x: x) if name == "inception" else pixels.to_float
     params = jax.eval_shape(lambda: module.init(jax.random.key(0), prepare(jnp.asarray(images))))["params"]
     return lambda params, images: Space(name, module, params).on_device(images), (params, images)
 
@@ -136,7 +136,7 @@ def mixtures(double=False):
 
 def finished():
     """What becomes of samples on the devices: are they finite, and as uint8."""
-    return lambda x: (runner._finite(x), data.to_uint8(x)), (np.zeros((2, *SHAPE), np.float32),)
+    return lambda x: (runner._finite(x), pixels.to_uint8(x)), (np.zeros((2, *SHAPE), np.float32),)
 
 
 def of_network(name, dtype):

@@ -8,8 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from configs import default
-from experiments.build.schedules import ConfigError
 from experiments.build.tables import build_table
+from experiments.support.errors import ConfigError
 from gaussian import spectrum
 from solvers import SOLVERS, denoise_to_zero, pad
 from solvers.ems import EMS

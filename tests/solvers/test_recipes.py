@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from configs import toy_gmm
-from experiments.build import schedules as build
 from experiments.build.tables import build_table
+from experiments.support import errors
 from solvers import SOLVERS, recipes
 from solvers.ems import DEFAULT, EMS, PLAIN, estimate, estimation, points_wanted, statistics
 from solvers.ems.moments import Plan, gatherer
@@ -141,7 +141,7 @@ def test_auto_teleports_only_from_enough_noise_and_to_where_it_is_told():
     config.grid.t_start, config.teleport.sigma = 80.0, 3.0
     for name in ("auto", "teleport"):
         assert abs(build_table(config, {"name": name}, 6, "x0").t[0] - 3) < 1e-12
-    with pytest.raises(build.ConfigError, match="solver auto chooses its own order: leave that out"):
+    with pytest.raises(errors.ConfigError, match="solver auto chooses its own order: leave that out"):
         build_table(config, {"name": "auto", "order": 2}, 6, "x0")
 
 

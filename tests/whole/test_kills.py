@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 
 from experiments.build.scoring import build_frechet
-from experiments.data import png
+from experiments.data import blocks
 from experiments.metrics.moments import moments
 from experiments.metrics.spaces import features
-from experiments.sampling import store as blocks
 from tests.experiments.images.test_sample import make, make_scoring, small
 from tests.whole.test_stopped import begin, finish, left_over, nothing, wait_for
 
@@ -75,7 +74,7 @@ def runs(tmp_path_factory):
 
 def test_all_samples_are_there_once_and_nothing_else(runs):
     killed, whole, _ = runs
-    found = [blocks.read(path)[0] for path in sorted(killed.glob("samples/*"))]
+    found = [blocks.read_block(path)[0] for path in sorted(killed.glob("samples/*"))]
     assert np.concatenate([block.indices for block in found]).tolist() == list(range(COUNT))
     assert {path.name for path in killed.iterdir()} - {"images"} == {path.name for path in whole.iterdir()}
     assert not left_over(killed) and not (killed / "set_aside").exists()
@@ -88,7 +87,7 @@ def test_images_are_those_of_the_undisturbed_run(runs):
     assert (np.abs(images.astype(int) - expected) > 1).mean() <= 1e-4
     assert (images != expected).mean() <= 1e-3
     for picture in (runs[0] / "images").rglob("*.png"):
-        np.testing.assert_array_equal(png.read(picture), images[int(picture.stem)])
+        np.testing.assert_array_equal(blocks.read_png(picture), images[int(picture.stem)])
 
 
 def test_statistics_are_those_of_the_images(runs):

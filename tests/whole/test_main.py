@@ -13,8 +13,8 @@ from configs import default, fashion_mnist, toy_gmm
 from experiments.build import schedules as build
 from experiments.build.network import build_labels, build_mixture, build_model
 from experiments.build.tables import build_table
-from experiments.sampling import draw as runner
 from experiments.sampling import exact
+from experiments.support import errors, keys
 from solvers import SOLVERS
 from tests.helpers.places import ROOT
 
@@ -92,7 +92,7 @@ def test_help_names_the_experiments():
     ],
 )
 def test_impossible_tables_are_config_errors(options, expected):
-    with pytest.raises(build.ConfigError) as error:
+    with pytest.raises(errors.ConfigError) as error:
         build_table(small(), options, 6, "x0")
     assert expected in str(error.value)
 
@@ -118,7 +118,7 @@ def test_impossible_configs_are_config_errors(key, value, expected, tmp_path):
     config = small(**{key: value})
     if key == "schedule.betas":
         config.schedule.name = "vp_discrete"
-    with pytest.raises(build.ConfigError) as error:
+    with pytest.raises(errors.ConfigError) as error:
         main.run_experiment(config, tmp_path)
     assert expected in str(error.value)
 
@@ -151,7 +151,7 @@ def test_labels():
     config.model.labels = "3"
     assert build_labels(config, network, [0, 11]).tolist() == [3, 3]
     config.model.labels = "10"
-    with pytest.raises(build.ConfigError, match="below 10"):
+    with pytest.raises(errors.ConfigError, match="below 10"):
         build_labels(config, network, [0])
 
 
@@ -159,7 +159,7 @@ def test_exact_solution_of_a_gaussian():
     """One component: x_T / sigma-scaled deviations shrink by the ratio of standard deviations."""
     config = small(**{"mixture.components": 1})
     mixture, schedule, network = build_mixture(config), build.build_schedule(config), build_model(config)
-    x = 80.0 * runner.initial_noise(0, np.arange(3), (2,))
+    x = 80.0 * keys.initial_noise(0, np.arange(3), (2,))
     got = exact.solve(network.make(network.params, 0), schedule, x, 80.0, 0.002)
     basis, variances, mean = mixture.basis[0], mixture.variances[0], mixture.means[0]
     gain = np.sqrt((variances + 0.002**2) / (variances + 80.0**2))
@@ -213,7 +213,7 @@ def test_ems_of_another_model_are_refused_and_named(tmp_path, capsys):
         ({"schedule.name": "vp"}, r"schedule EDM\(\), sampling uses VP"),
         ({"mixture.radius": 0.7}, "parameters [0-9a-f]{16}, sampling uses [0-9a-f]{16}"),
     ):
-        with pytest.raises(build.ConfigError, match=sides):
+        with pytest.raises(errors.ConfigError, match=sides):
             main.run_experiment(small(**path, **change), tmp_path / "b")
     other = {"mixture.radius": 0.7, "experiment": "sample", "nfe": 8, "sample.count": 4}
     main.run_experiment(small(**path, **other, **{"ems.accept": True, "solver.name": "dpm_v3"}), tmp_path / "c")

@@ -19,6 +19,7 @@ from configs import default, toy_gmm
 from experiments.build import schedules as build
 from experiments.build.published import published_note, published_of
 from experiments.build.tables import build_table, resolve
+from experiments.support import errors
 from models.convert import releases, weights
 from solvers import SOLVERS
 from solvers.ems import EMS
@@ -212,7 +213,7 @@ def test_a_solver_may_be_a_label_of_the_benchmark():
     config.solver.name = "unipc"
     assert build.build_solver(config) == ("unipc", {"name": "unipc", "corrector": True, "lower_order_final": True})
     config.solver.name = "DPM-Solver-v4"
-    with pytest.raises(build.ConfigError, match="unknown solver 'DPM-Solver-v4': known are auto.*, DPM-Solver-v3$"):
+    with pytest.raises(errors.ConfigError, match="unknown solver 'DPM-Solver-v4': known are auto.*, DPM-Solver-v3$"):
         build.build_solver(config)
 
 

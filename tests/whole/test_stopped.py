@@ -13,9 +13,10 @@ from functools import partial
 import pytest
 
 import main
-from experiments.build.schedules import ConfigError
+from experiments.data.blocks import read_images
 from experiments.images import case as drawing
-from experiments.sampling.store import Blocks, read_images
+from experiments.sampling.store import Blocks
+from experiments.support.errors import ConfigError
 from tests.experiments.images.test_sample import COUNT, assert_same_images, make
 from tests.experiments.sampling.test_blocks import content
 from tests.helpers.places import ROOT

@@ -13,7 +13,7 @@ from configs import default
 from experiments.build import schedules as build
 from experiments.build.network import build_mixture
 from experiments.checks import convergence
-from experiments.sampling import draw as runner
+from experiments.support import errors, keys
 from gaussian import spectrum
 from solvers import SOLVERS
 from solvers.grid import GRIDS
@@ -53,7 +53,7 @@ def test_errors_are_those_of_the_spectrum(small, tmp_path):
         options = dict(dict(SOLVERS_HERE)[row["solver"]])
         name, grid = options.pop("name"), options.pop("grid", {"name": "lam_uniform"})["name"]
         t = GRIDS[grid](schedule, row["nfe"] // (2 if name == "edm_heun" else 1))
-        x = schedule.sigma(t[0]) * runner.initial_noise(0, np.arange(4), (2, 2, 3)).astype(np.float64)
+        x = schedule.sigma(t[0]) * keys.initial_noise(0, np.arange(4), (2, 2, 3)).astype(np.float64)
         table = SOLVERS[name](schedule, t, prediction="x0", **options)
         rmse = np.sqrt((errors_by_mode(table, schedule, mixture, x, t[-1]) ** 2).mean(axis=1))
         np.testing.assert_allclose(row["rmse"], np.sqrt((rmse**2).mean()), rtol=0, atol=1e-9)
@@ -87,17 +87,17 @@ def test_slope_is_the_order():
 
 
 def test_mistakes_are_config_errors(small, tmp_path, monkeypatch):
-    with pytest.raises(build.ConfigError, match="no convergence.json|is no directory of official numbers"):
+    with pytest.raises(errors.ConfigError, match="no convergence.json|is no directory of official numbers"):
         small.oracle = str(tmp_path)
         main.run_experiment(small, tmp_path)
     small.oracle = ""
     small.model.name = "unet"
-    with pytest.raises(build.ConfigError, match="set model.name=mixture, not unet"):
+    with pytest.raises(errors.ConfigError, match="set model.name=mixture, not unet"):
         main.run_experiment(small, tmp_path)
     small.model.name = "mixture"
     ddim = SOLVERS["ddim"](EDM(), GRIDS["lam_uniform"](EDM(), 6))
     monkeypatch.setattr(convergence, "build_table", lambda *_: ddim._replace(s=np.ones(6)))
-    with pytest.raises(build.ConfigError, match="DDIM is stochastic"):
+    with pytest.raises(errors.ConfigError, match="DDIM is stochastic"):
         main.run_experiment(small, tmp_path)
 
 

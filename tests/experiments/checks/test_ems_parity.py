@@ -10,10 +10,10 @@ import pytest
 
 import main
 from configs import ems_parity as config_file
-from experiments.build.schedules import ConfigError
 from experiments.checks import contenders as ems_parity_solvers
 from experiments.checks import convergence, ems_parity, parity
 from experiments.checks import oracle as official
+from experiments.support.errors import ConfigError
 
 POINTS, LEVELS = 4, 24
 METHODS = {

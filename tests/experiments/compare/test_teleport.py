@@ -19,6 +19,7 @@ from experiments.compare import benchmark, choose_skip, contest, teleport
 from experiments.compare import published as published_teleport
 from experiments.sampling import draw as runner
 from experiments.sampling.sampler import make_sampler
+from experiments.support import errors
 from experiments.support.mesh import make_mesh
 from solvers import SOLVERS
 from solvers.grid import GRIDS
@@ -130,16 +131,16 @@ def test_what_cannot_be_teleported_is_refused(changes, expected, by_class, tmp_p
     config = small(**changes)
     if " " in config.teleport.gaussian:
         config.teleport.gaussian = str(tmp_path / f"{config.teleport.gaussian}.npz")
-    with pytest.raises(build.ConfigError, match=expected):
+    with pytest.raises(errors.ConfigError, match=expected):
         build_gaussian(config, network)
 
 
 @pytest.mark.parametrize("sigma", [100.0, 0.002, -1.0])
 def test_a_sigma_outside_of_sampling_is_refused(sigma):
-    with pytest.raises(build.ConfigError, match="teleport.sigma must be at most 80, where sampling starts, and above"):
+    with pytest.raises(errors.ConfigError, match="teleport.sigma must be at most 80, where sampling starts, and above"):
         build_table(small(), {"name": "ddim", "teleport": sigma}, 5, "x0")
     given = small(**{"grid.name": "given", "grid.times": (80.0, 3.0, 0.1)})
-    with pytest.raises(build.ConfigError, match="does not go with grid.name=given"):
+    with pytest.raises(errors.ConfigError, match="does not go with grid.name=given"):
         build_table(given, {"name": "ddim", "teleport": 10.0}, 2, "x0")
 
 
@@ -158,9 +159,9 @@ def test_benchmark_and_sample_teleport(tmp_path):
     main.run_experiment(small(experiment="sample", nfe=6, **{"solver.name": "teleport"}), tmp_path / "sample")
     row = json.loads((tmp_path / "sample" / "results.json").read_text())["rows"][0]
     assert row["solver"].startswith("teleport: ") and row["teleport"] > 1
-    with pytest.raises(build.ConfigError, match="health does not teleport: leave it at None, or take one of"):
+    with pytest.raises(errors.ConfigError, match="health does not teleport: leave it at None, or take one of"):
         main.run_experiment(small(experiment="health", **{"teleport.sigma": 5.0}), tmp_path / "health")
-    with pytest.raises(build.ConfigError, match="holds samples of other settings"):
+    with pytest.raises(errors.ConfigError, match="holds samples of other settings"):
         main.run_experiment(small(experiment="sample", nfe=6, **{"teleport.sigma": 9.0}), tmp_path / "sample")
 
 
@@ -199,7 +200,7 @@ def test_the_experiment_and_its_resumption(experiment, tmp_path, capsys, monkeyp
     with pytest.raises(ValueError, match="measured.json is damaged .*: delete it, and all is measured again"):
         teleport.run(experiment, tmp_path)
     experiment.teleport.skips = (0, 6)
-    with pytest.raises(build.ConfigError, match="teleport.skips must be from 0 to teleport.intervals - 1 = 5, got 6"):
+    with pytest.raises(errors.ConfigError, match="teleport.skips must be from 0 to teleport.intervals - 1 = 5, got 6"):
         teleport.run(experiment, tmp_path)
 
 

@@ -8,7 +8,10 @@ import threading
 import numpy as np
 import pytest
 
+from experiments.data import binary, datasets, pixels
 from experiments.data import fashion_mnist as data
+from experiments.networks import step
+from solvers import fingerprint
 
 
 def idx(array) -> bytes:
@@ -36,7 +39,7 @@ def write_set(folder, train=40, test=20, compress=True):
 @pytest.mark.parametrize("compress", [True, False])
 def test_load_from_a_folder(tmp_path, compress):
     expected = write_set(tmp_path, compress=compress)
-    images, labels, test_images, test_labels = data.load("fashion_mnist", tmp_path)
+    images, labels, test_images, test_labels = datasets.load("fashion_mnist", tmp_path)
     assert images.dtype == np.uint8 and images.shape == (40, 28, 28, 1) and test_images.shape == (20, 28, 28, 1)
     assert labels.shape == (40,) and test_labels.shape == (20,)
     np.testing.assert_array_equal(images[..., 0], expected)
@@ -62,7 +65,7 @@ def test_bad_files_are_named(tmp_path, content, message):
     path = tmp_path / "t10k-images-idx3-ubyte"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=message) as error:
-        data.read_idx(path)
+        binary.read_idx(path)
     assert str(path) in str(error.value) and "delete it" in str(error.value)
 
 
@@ -70,16 +73,16 @@ def test_files_of_another_set_are_refused(tmp_path):
     write_set(tmp_path)
     (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(np.zeros((40, 32, 32))))
     with pytest.raises(ValueError, match=r"\(40, 32, 32\), expected \(60000, 28, 28\)"):
-        data.load("fashion_mnist", tmp_path)
+        datasets.load("fashion_mnist", tmp_path)
     (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(np.zeros((39, 28, 28))))
     with pytest.raises(ValueError, match="39 images have 40 labels"):
-        data.load("fashion_mnist", tmp_path)
+        datasets.load("fashion_mnist", tmp_path)
     (tmp_path / "train-images-idx3-ubyte").unlink()
     (tmp_path / "train-images-idx3-ubyte.gz").unlink()
     with pytest.raises(FileNotFoundError, match="train-images-idx3-ubyte"):
-        data.load("fashion_mnist", tmp_path)
+        datasets.load("fashion_mnist", tmp_path)
     with pytest.raises(ValueError, match="unknown data set 'mnist': known are fashion_mnist"):
-        data.load("mnist", tmp_path)
+        datasets.load("mnist", tmp_path)
 
 
 def test_search_order(tmp_path, monkeypatch):
@@ -127,7 +130,7 @@ def test_download(server, tmp_path):
     (url, folder), name, cache = server, "train-labels-idx1-ubyte", tmp_path / "cache"
     content = gzip.decompress((folder / f"{name}.gz").read_bytes())
     path = data.download(name, cache, url, hashlib.sha256(content).hexdigest())
-    assert path == cache / f"{name}.gz" and data.read_idx(path).shape == (40,)
+    assert path == cache / f"{name}.gz" and binary.read_idx(path).shape == (40,)
     assert left_in(cache) == [path.name, f"{path.name}.source.json"]
     assert data.download(name, cache, url, hashlib.sha256(content).hexdigest()) == path
 
@@ -147,26 +150,26 @@ def test_a_bad_download_is_not_kept(server, tmp_path):
 @pytest.mark.skipif(not data.SYSTEM_FOLDER.is_dir(), reason="the system package with Fashion-MNIST is not installed")
 def test_the_system_package_has_the_content_that_downloads_are_compared_with():
     for name, sha256 in data.SHA256.items():
-        data.verify(data.locate(data.SYSTEM_FOLDER, name), sha256, name)
+        data.verify(binary.find_idx(data.SYSTEM_FOLDER, name), sha256, name)
 
 
 def test_uint8_round_trip():
     values = np.arange(256, dtype=np.uint8)
-    np.testing.assert_array_equal(data.to_uint8(data.to_float(values)), values)
-    assert data.to_float(values)[[0, 255]].tolist() == [-1, 1]
-    np.testing.assert_array_equal(data.to_uint8(np.array([-7.0, 7.0])), [0, 255])
+    np.testing.assert_array_equal(pixels.to_uint8(pixels.to_float(values)), values)
+    assert pixels.to_float(values)[[0, 255]].tolist() == [-1, 1]
+    np.testing.assert_array_equal(pixels.to_uint8(np.array([-7.0, 7.0])), [0, 255])
 
 
 def test_batches_are_epochs_of_permutations_and_a_function_of_the_step():
-    whole = data.batch_indices(10, 4, range(0, 10), seed=3)
+    whole = step.batch_indices(10, 4, range(0, 10), seed=3)
     flat = whole.reshape(-1)
     for epoch in range(4):
         assert sorted(flat[10 * epoch : 10 * epoch + 10]) == list(range(10))
     assert flat[:10].tolist() != flat[10:20].tolist()
-    np.testing.assert_array_equal(data.batch_indices(10, 4, range(3, 7), seed=3), whole[3:7])
-    assert (data.batch_indices(10, 4, range(0, 10), seed=4) != whole).any()
+    np.testing.assert_array_equal(step.batch_indices(10, 4, range(3, 7), seed=3), whole[3:7])
+    assert (step.batch_indices(10, 4, range(0, 10), seed=4) != whole).any()
 
 
 def test_checksums_tell_data_apart():
     a = np.zeros((2, 3), np.uint8)
-    assert data.checksum(a) == data.checksum(a.copy()) != data.checksum(a.reshape(3, 2))
+    assert fingerprint.checksum(a) == fingerprint.checksum(a.copy()) != fingerprint.checksum(a.reshape(3, 2))

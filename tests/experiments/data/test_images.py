@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from experiments.data import files
 from experiments.data.images import open_images
-from experiments.support import tables as report
 from tests.experiments.sampling.test_blocks import IMAGES, fill
 from tests.helpers.pictures import CLASSES, COLOUR, GREY, RNG, archive, batches, cifar, edm_files, encoded, folder, idx
 
@@ -51,10 +51,10 @@ def test_a_run_without_images_or_with_damage(tmp_path):
 
 
 def test_plain_files_of_this_project(tmp_path):
-    report.write_samples(tmp_path / "samples/a.npz", COLOUR[6:], np.arange(6, 12))
-    report.write_samples(tmp_path / "samples/b.npz", COLOUR[[2, 0, 1, 3, 5, 4]], [2, 0, 1, 3, 5, 4])
+    files.write_samples(tmp_path / "samples/a.npz", COLOUR[6:], np.arange(6, 12))
+    files.write_samples(tmp_path / "samples/b.npz", COLOUR[[2, 0, 1, 3, 5, 4]], [2, 0, 1, 3, 5, 4])
     assert_is(open_images(tmp_path), COLOUR)
-    report.write_samples(tmp_path / "samples/c.npz", COLOUR[:3], np.arange(3))
+    files.write_samples(tmp_path / "samples/c.npz", COLOUR[:3], np.arange(3))
     with pytest.raises(ValueError, match="sample 0 more than once"):
         open_images(tmp_path)
 

@@ -6,11 +6,12 @@ import pytest
 import gaussian
 from configs import fashion_mnist, toy_gmm
 from experiments.build.network import build_model
-from experiments.build.schedules import ConfigError
 from experiments.data import fashion_mnist as data
+from experiments.data import pixels
 from experiments.ems import estimate as ems
 from experiments.ems.points import closed_form, load_points, rule_of
 from experiments.sampling import draw as runner
+from experiments.support.errors import ConfigError
 from solvers.ems import EMS
 from solvers.schedule import EDM
 
@@ -72,7 +73,7 @@ def test_closed_forms_are_those_of_the_class(monkeypatch):
     monkeypatch.setattr(data, "load", lambda *_: (images, labels, None, None))
     config = fashion_mnist.get_config("smoke")
     network = closed_form(config, build_model(config))
-    one = gaussian.fit_gaussian(data.to_float(images[labels == 2]))
+    one = gaussian.fit_gaussian(pixels.to_float(images[labels == 2]))
     x = rng.normal(size=(28, 28, 1)).astype(np.float32)
     expected = gaussian.denoiser(one, EDM())(x, 0.7)
     # float32 sums over 784 pixels

@@ -8,9 +8,9 @@ import pytest
 
 import gaussian
 from configs import flows_2d as configs
-from experiments.build.schedules import ConfigError
 from experiments.flows import plane as flows_2d
 from experiments.sampling import exact
+from experiments.support.errors import ConfigError
 from solvers.schedule import EDM, VP, Flow
 
 SCHEDULES = {"edm": EDM(), "vp": VP(), "flow": Flow()}

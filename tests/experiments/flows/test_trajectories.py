@@ -10,12 +10,13 @@ import pytest
 
 import gaussian
 from configs import default
-from experiments.build.schedules import ConfigError
 from experiments.data import fashion_mnist as data
+from experiments.data import pixels
 from experiments.flows import numbers, trajectories
 from experiments.flows.integrate import follow
 from experiments.sampling import exact
 from experiments.structure.explained import closed_form
+from experiments.support.errors import ConfigError
 from solvers.grid import GRIDS
 from solvers.schedule import EDM, VP, Flow
 from tests.gaussian.test_gaussian import DIM, SHAPE, one_gaussian, three_components
@@ -143,12 +144,12 @@ def toy_images():
     rng = np.random.default_rng(1)
     classes = np.arange(300) % 3
     means = np.array([-0.5, 0.0, 0.5])[classes]
-    return data.to_uint8(means[:, None, None, None] + 0.15 * rng.normal(size=(300, 2, 3, 1))), classes
+    return pixels.to_uint8(means[:, None, None, None] + 0.15 * rng.normal(size=(300, 2, 3, 1))), classes
 
 
 def test_closed_forms_with_labels_are_those_of_the_class():
     images, classes = toy_images()
-    images, schedule = data.to_float(images), EDM()
+    images, schedule = pixels.to_float(images), EDM()
     times, start = levels(schedule, 101), noise(schedule, 5).astype(np.float32)
     labels = np.array([2, 0, 2, 1, 0])
     integrate = partial(follow, schedule=schedule, times=times)

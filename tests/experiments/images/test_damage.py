@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.data import png
-from experiments.sampling import store as blocks
-from experiments.sampling.store import Block, Blocks, read_images
-from experiments.support import tables as report
+from experiments.data import blocks, files
+from experiments.data.blocks import Block, read_images
+from experiments.sampling.store import Blocks
 from solvers import npz
 from tests.experiments.sampling.test_blocks import (
     IMAGES,
@@ -111,14 +110,14 @@ def test_no_single_damage_is_overlooked(keep, tmp_path):
     """A bit of a byte flipped, bytes cut off, wherever: an error, or, in bytes that say nothing, the same block."""
     fill(tmp_path, keep, edges=(0, 2))
     path = tmp_path / "samples" / "000000-000001.npz"
-    victim = path if keep == "npz" else png.path_of(tmp_path, 1)
+    victim = path if keep == "npz" else blocks.png_path(tmp_path, 1)
     whole, found = victim.read_bytes(), []
     places = range(0, len(whole), 3 if keep == "npz" else 1)
     for place in places:
         for damaged in (whole[:place], whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :]):
             victim.write_bytes(damaged)
             try:
-                block = blocks.read(path)[0]
+                block = blocks.read_block(path)[0]
             except ValueError as error:
                 found.append(str(victim) in str(error) or str(path) in str(error))
             else:
@@ -145,7 +144,7 @@ def saved(mode):
 
 
 def another_pixel(path):
-    png.write(path, png.read(path) ^ np.eye(6, 5, dtype=np.uint8)[..., None])
+    blocks.write_png(path, blocks.read_png(path) ^ np.eye(6, 5, dtype=np.uint8)[..., None])
 
 
 def bomb(path):
@@ -176,7 +175,7 @@ PNG_DAMAGES += [saved(mode) for mode in ("RGB", "LA", "1")]
 @pytest.mark.parametrize("damage", PNG_DAMAGES, ids=lambda damage: damage.__name__)
 def test_a_png_that_is_missing_or_damaged_is_drawn_again(damage, tmp_path, capsys):
     fill(tmp_path, "png")
-    damage(png.path_of(tmp_path, 11))
+    damage(blocks.png_path(tmp_path, 11))
     there = Blocks(tmp_path, SETTINGS, SHAPE, "png")
     (line,) = capsys.readouterr().out.splitlines()
     assert "000011.png is missing or damaged" in line or f"{MIDDLE} has" in line, line
@@ -192,7 +191,7 @@ def test_damaged_images_are_not_read(damage, tmp_path):
     damage(tmp_path / "samples" / MIDDLE)
     with pytest.raises(ValueError, match=MIDDLE):
         read_images(tmp_path)
-    report.write_samples(tmp_path / "b" / "reference.npz", IMAGES[:8], np.arange(8))
+    files.write_samples(tmp_path / "b" / "reference.npz", IMAGES[:8], np.arange(8))
     cut(tmp_path / "b" / "reference.npz")
     with pytest.raises(ValueError, match="reference.npz is not a whole .npz"):
         read_images(tmp_path / "b")

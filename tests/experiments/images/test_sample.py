@@ -13,15 +13,15 @@ import main
 import models
 from configs import toy_gmm
 from experiments.build.network import Network, build_labels, build_model
-from experiments.build.schedules import ConfigError
 from experiments.build.tables import build_table
-from experiments.data import png
+from experiments.data import blocks
+from experiments.data.blocks import read_images
 from experiments.images import case as drawing
 from experiments.metrics.moments import moments
 from experiments.metrics.spaces import features
 from experiments.sampling import draw as runner
-from experiments.sampling import store as blocks
-from experiments.sampling.store import Blocks, read_images
+from experiments.sampling.store import Blocks
+from experiments.support.errors import ConfigError
 from models import classifier
 from solvers import npz
 from tests.experiments.sampling.test_blocks import content
@@ -220,7 +220,7 @@ def test_other_forms_of_keeping_end_with_the_same_numbers(keep, whole, tmp_path,
     else:
         assert len(list((tmp_path / keep / "images").rglob("*.png"))) == COUNT
         assert_same_images(read_images(tmp_path / keep), read_images(whole))
-        png.path_of(tmp_path / keep, 17).unlink()
+        blocks.png_path(tmp_path / keep, 17).unlink()
         make(tmp_path / keep, **options, **{"sample.keep": keep})
         assert drawn[2:] == [list(range(16, 32))]
         assert_same_images(read_images(tmp_path / keep), read_images(whole))

@@ -1,5 +1,6 @@
 """The experiment `sample` when something is wrong: the error says what to do, and nothing that is done is lost."""
 
+from experiments.sampling import failures
 import errno
 import os
 import re
@@ -13,12 +14,13 @@ import numpy as np
 import pytest
 
 import main
-from experiments.build.schedules import ConfigError, build_schedule
+from experiments.build.schedules import build_schedule
 from experiments.build.tables import build_table
+from experiments.data.blocks import read_images
 from experiments.images import case as drawing
 from experiments.sampling import draw as runner
-from experiments.sampling.store import read_images
 from experiments.support import processes
+from experiments.support.errors import ConfigError
 from tests.experiments.images.test_sample import COUNT, make, of_labels, small
 from tests.experiments.sampling.test_blocks import content
 from tests.whole.test_stopped import left_over
@@ -37,7 +39,7 @@ def test_samples_that_are_not_finite_are_named_and_the_others_kept(schedule, val
     monkeypatch.setattr(drawing, "build_model", of_labels(COUNT, bad, value))
     lam = build_schedule(small(**options)).lam
     first, second = (f"after evaluation {n} of 5, at sigma / alpha = {np.exp(-lam(times[n - 1])):.4g}" for n in (3, 5))
-    with pytest.raises(runner.NotFinite) as error:
+    with pytest.raises(failures.NotFinite) as error:
         make(tmp_path, **options)
     expected = f"2 samples of a batch of 8 are not finite: number 21 {first}; 22 {second}. "
     assert str(error.value).startswith(expected) and "raise nfe" in str(error.value)
@@ -67,7 +69,7 @@ def out_of_memory_above(most):
 @pytest.mark.parametrize("batch, most, fits", [(40, 39, 20), (40, 9, 6), (16, 4, 4), (64, 2, 2)])
 def test_out_of_memory_names_the_batch_that_fits(batch, most, fits, tmp_path, monkeypatch):
     """Halves of the batch, rounded up to as many on both devices; at most the 40 samples that are wanted."""
-    with monkeypatch.context() as m, pytest.raises(runner.OutOfMemory) as error:
+    with monkeypatch.context() as m, pytest.raises(failures.OutOfMemory) as error:
         m.setattr(runner, "make_draw", out_of_memory_above(most))
         make(tmp_path, **{"sample.batch": batch})
     size = min(batch, COUNT)
@@ -87,7 +89,7 @@ def test_out_of_memory_in_the_middle_keeps_what_is_done(tmp_path, monkeypatch):
 
         return limited
 
-    with monkeypatch.context() as m, pytest.raises(runner.OutOfMemory, match="with batches of 8: 4 fit"):
+    with monkeypatch.context() as m, pytest.raises(failures.OutOfMemory, match="with batches of 8: 4 fit"):
         m.setattr(runner, "make_draw", partial(crowded, runner.make_draw))
         make(tmp_path)
     assert [path.name for path in tmp_path.glob("samples/*")] == ["000000-000015.npz"] and not left_over(tmp_path)
@@ -104,7 +106,7 @@ def test_memory_that_no_machine_has(tmp_path, monkeypatch):
         return lambda x, t: jax.lax.cond(t < 0, huge, jnp.ravel, x).reshape(x.shape)
 
     monkeypatch.setattr(drawing, "build_model", lambda config: of_labels(1)(config)._replace(make=model))
-    with pytest.raises(runner.OutOfMemory, match="out of memory with batches of 8, and of 2: use model.dtype=bfloat16"):
+    with pytest.raises(failures.OutOfMemory, match="out of memory with batches of 8, and of 2: use model.dtype=bfloat16"):
         make(tmp_path)
 
 

@@ -8,12 +8,12 @@ from PIL import Image
 
 import main
 from configs import default
-from experiments.build.schedules import ConfigError
-from experiments.data.fashion_mnist import to_float
+from experiments.data.pixels import to_float
 from experiments.images import score
 from experiments.metrics import distances as metrics
 from experiments.metrics.passport import MEASURE
 from experiments.metrics.spaces import Space, features
+from experiments.support.errors import ConfigError
 from models import classifier, save_params
 
 SHAPE, COUNT = (8, 8, 1), 60

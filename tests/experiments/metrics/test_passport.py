@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.metrics.passport import MEASURE, apart, describe, name, passport, span
-from experiments.support import tables as report
+from experiments.support import scores as report
 
 ABOUT = {"features": "classifier 0123", "input": "no resize"}
 

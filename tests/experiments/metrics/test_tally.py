@@ -6,14 +6,14 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.build.schedules import ConfigError
+from experiments.data import blocks
+from experiments.data.blocks import Block
 from experiments.metrics.frechet import merged
 from experiments.metrics.moments import Moments
 from experiments.metrics.prefixes import tallies
 from experiments.metrics.spaces import Space
 from experiments.metrics.spaces import features as features_of
-from experiments.sampling import store as blocks
-from experiments.sampling.store import Block
+from experiments.support.errors import ConfigError
 from models import classifier
 
 COUNT, SHAPE = 240, (4, 4, 1)

@@ -12,13 +12,13 @@ import pytest
 
 import main
 from configs import peers as recipe
-from experiments.build.schedules import ConfigError
 from experiments.peers import contest as peer_contest
 from experiments.peers import peers
 from experiments.peers.case import OURS, cheap, make_case, ours, traffic
 from experiments.peers.contest import HERE, overheads, resident_peak, timings, turns
 from experiments.peers.network import THERE, Contest, compare, difference, numbers, share
 from experiments.peers.samplers import PEERS, Missing, Peer, importing
+from experiments.support.errors import ConfigError
 from solvers import SOLVERS
 from solvers.schedule import EDM
 

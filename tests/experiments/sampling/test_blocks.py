@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from experiments.build.schedules import ConfigError
+from experiments.data import blocks, files
+from experiments.data.blocks import Block, read_images
 from experiments.images.case import regroup
-from experiments.sampling import store as blocks
-from experiments.sampling.store import Block, Blocks, read_images
-from experiments.support import tables as report
+from experiments.sampling.store import KEPT, Blocks
+from experiments.support.errors import ConfigError
 from solvers import npz
 
 SHAPE, SETTINGS = (6, 5, 1), {"seed": 0, "nfe": 5, "grid": {"rho": 7.0, "times": (3, 1)}}
@@ -50,7 +50,7 @@ def content(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("keep", blocks.KEPT)
+@pytest.mark.parametrize("keep", KEPT)
 def test_round_trip(keep, tmp_path, capsys):
     edges = (0, 8, 120, 130)
     fill(tmp_path, keep, edges)
@@ -124,7 +124,7 @@ def test_one_foreign_block_is_set_aside_with_the_difference(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("damaged", [False, True])
-@pytest.mark.parametrize("keep", blocks.KEPT)
+@pytest.mark.parametrize("keep", KEPT)
 def test_the_folder_of_another_run_is_refused_and_left_as_it_is(keep, damaged, tmp_path, capsys):
     """Most of it foreign; one block would be of use, another is damaged: neither is touched."""
     fill(tmp_path)
@@ -143,7 +143,7 @@ def test_the_folder_of_another_run_is_refused_and_left_as_it_is(keep, damaged, t
 def test_the_folder_of_another_experiment_is_refused_and_left_as_it_is(tmp_path):
     """`benchmark` leaves samples/*.npz too."""
     fill(tmp_path)
-    report.write_samples(tmp_path / "samples" / "reference.npz", IMAGES[:8], np.arange(8))
+    files.write_samples(tmp_path / "samples" / "reference.npz", IMAGES[:8], np.arange(8))
     before = content(tmp_path)
     with pytest.raises(ConfigError, match="samples/reference.npz is not of `sample`: give another --workdir"):
         Blocks(tmp_path, SETTINGS, SHAPE, "png")

@@ -15,9 +15,9 @@ import models
 from configs import fashion_mnist
 from experiments.build.network import build_labels, build_model
 from experiments.build.tables import build_table
-from experiments.data.fashion_mnist import to_uint8
+from experiments.data import blocks
+from experiments.data.pixels import to_uint8
 from experiments.sampling import draw as runner
-from experiments.sampling import store as blocks
 from experiments.support.mesh import make_mesh
 from gaussian import Mixture, gaussian_ems
 from solvers.ems import save_ems
@@ -134,7 +134,7 @@ def one_of_two(number, address, workdir, event):
     joined = {"coordinator": address, "processes": 2, "process": number}
     if event:
         os.environ |= {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": str(number)}
-        joined, blocks.npz.write = {"coordinator": "auto"}, partial(event, blocks.npz.write)
+        joined, npz.write = {"coordinator": "auto"}, partial(event, npz.write)
     sizes = {"sample.batch": 16} | ({"sample.block": 8} if event else {})
     config = make_config(**{f"distributed.{k}": v for k, v in joined.items()}, **sizes)
     try:

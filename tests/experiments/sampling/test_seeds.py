@@ -1,5 +1,6 @@
 """Sample i is the same for any batch size, number of devices, order and choice of indices."""
 
+from experiments.sampling import failures
 from functools import partial
 
 import jax
@@ -9,10 +10,11 @@ import pytest
 from configs import toy_gmm
 from experiments.build.network import build_model
 from experiments.build.tables import build_table
-from experiments.data.fashion_mnist import to_uint8
+from experiments.data.pixels import to_uint8
 from experiments.sampling import alignment
 from experiments.sampling import draw as runner
 from experiments.sampling.alignment import align
+from experiments.support import keys
 from experiments.support.mesh import make_mesh
 from gaussian import AffineMap
 
@@ -50,8 +52,8 @@ def test_any_subset_in_any_order(drawing):
 
 
 def test_samples_differ_by_index_and_seed(drawing):
-    first = runner.initial_noise(3, np.arange(4), (4, 4, 1))
-    other = runner.initial_noise(4, np.arange(4), (4, 4, 1))
+    first = keys.initial_noise(3, np.arange(4), (4, 4, 1))
+    other = keys.initial_noise(4, np.arange(4), (4, 4, 1))
     values = np.concatenate([first, other]).reshape(8, -1)
     assert len(np.unique(values[:, 0])) == 8
 
@@ -78,7 +80,7 @@ def test_runner_agrees_with_the_public_sample(drawing):
     config = toy_gmm.get_config()
     config.mixture.shape = (4, 4, 1)
     model = build_model(config).make(params, 0)
-    x_T = 80.0 * runner.initial_noise(3, np.arange(2), (4, 4, 1))
+    x_T = 80.0 * keys.initial_noise(3, np.arange(2), (4, 4, 1))
     x0 = jax.jit(jax.vmap(lambda x: sample(model, table, x)[0]))(x_T)
     np.testing.assert_allclose(collect(drawing, 2, 1, range(2)), x0, rtol=0, atol=1e-5)
 
@@ -89,7 +91,7 @@ def test_samples_that_are_not_finite_are_named():
     found = (
         "2 samples of a batch of 2 are not finite: number 5 after evaluation 1 of 5, at t = 80; 6 after evaluation 1"
     )
-    with pytest.raises(runner.NotFinite, match=found):
+    with pytest.raises(failures.NotFinite, match=found):
         collect((draw, (), table, 5), 2, 1, [5, 6])
 
 
@@ -148,4 +150,4 @@ def test_scalar_coefficients_as_arrays_give_the_same_samples():
 def test_noise_is_that_of_the_key_of_its_index(shape):
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(3), 7), 0)
     expected = jax.random.normal(key, shape)
-    np.testing.assert_array_equal(runner.initial_noise(3, [5, 7], shape)[1], expected)
+    np.testing.assert_array_equal(keys.initial_noise(3, [5, 7], shape)[1], expected)

@@ -8,9 +8,10 @@ from matplotlib import image
 
 import gaussian
 from configs import default
-from experiments.build.schedules import ConfigError
-from experiments.data import fashion_mnist as data
+from experiments.data import datasets, pixels
 from experiments.structure import fit as experiment
+from experiments.support.errors import ConfigError
+from solvers import fingerprint
 from tests.experiments.data.test_data import idx, write_set
 
 
@@ -27,14 +28,14 @@ def config(tmp_path):
 
 def test_writes_the_gaussian_of_the_images(tmp_path, config, capsys):
     experiment.run(config, tmp_path / "run")
-    images, labels, *_ = data.load("fashion_mnist", config.data.path)
-    flat = data.to_float(images).reshape(len(images), -1).astype(np.float64)
+    images, labels, *_ = datasets.load("fashion_mnist", config.data.path)
+    flat = pixels.to_float(images).reshape(len(images), -1).astype(np.float64)
     found, provenance = gaussian.load_distribution(tmp_path / "run" / "gaussian.npz")
     values = np.linalg.eigvalsh(np.cov(flat.T))[::-1]
     assert found.shape == (28, 28, 1) and found.basis.shape == (1, 784, 5)
     np.testing.assert_allclose(found.means[0], flat.mean(0), atol=1e-12)
     np.testing.assert_allclose(found.variances[0], values[:5], rtol=1e-10)
-    assert provenance["data"]["sha256_of_training_images_and_labels"] == data.checksum(images, labels)
+    assert provenance["data"]["sha256_of_training_images_and_labels"] == fingerprint.checksum(images, labels)
     assert provenance["settings"]["rank"] == 5 and provenance["command"]
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["provenance"] == provenance
@@ -48,10 +49,10 @@ def test_mixtures(tmp_path, config, kind):
     config.gaussian.kind = kind
     config.gaussian.dtype = "float32"
     mixture = experiment.run(config, tmp_path)
-    images, labels, *_ = data.load("fashion_mnist", config.data.path)
+    images, labels, *_ = datasets.load("fashion_mnist", config.data.path)
     weights = np.bincount(labels) / len(labels) if kind == "classes" else mixture.weights
     assert len(mixture.weights) == len(weights) and np.isclose(mixture.weights.sum(), 1)
-    mean = data.to_float(images).reshape(len(images), -1).mean(0)
+    mean = pixels.to_float(images).reshape(len(images), -1).mean(0)
     np.testing.assert_allclose(mixture.weights @ mixture.means, mean, atol=1e-6)
     assert gaussian.load_distribution(tmp_path / "gaussian.npz")[0].means.shape == mixture.means.shape
 

@@ -11,11 +11,11 @@ import pytest
 
 import models
 from configs import learning as configs
-from experiments.build.schedules import ConfigError
-from experiments.data import fashion_mnist as data
+from experiments.data import datasets, pixels
 from experiments.structure import course as learning_summary
 from experiments.structure import learning
 from experiments.structure.explained import KINDS
+from experiments.support.errors import ConfigError
 from models import checkpoint
 from tests.experiments.data.test_data import write_set
 
@@ -61,8 +61,8 @@ def test_files(folder):
 
 def test_the_first_snapshot_by_brute_force(folder):
     """D = sd^2 / (sd^2 + sigma^2) x beside a Gaussian by its inverse covariance and delta by all distances, float64."""
-    train, _, test, _ = data.load("fashion_mnist", folder / "data")
-    flat = data.to_float(train).reshape(64, -1).astype(np.float64)
+    train, _, test, _ = datasets.load("fashion_mnist", folder / "data")
+    flat = pixels.to_float(train).reshape(64, -1).astype(np.float64)
     mean, covariance = flat.mean(axis=0), np.cov(flat.T)
     rows = json.loads((folder / "out/results.json").read_text())["rows"]
     found = {(r["split"], r["sigma"], r["name"]): r for r in rows if r["step"] == 0}
@@ -70,7 +70,7 @@ def test_the_first_snapshot_by_brute_force(folder):
     noise = np.stack([jax.random.normal(key, (28, 28, 1)) for key in keys]).reshape(8, -1)
     for split, images in (("train", train), ("test", test)):
         for sigma in (0.5, 2.0):
-            x = data.to_float(images[:8]).reshape(8, -1) + sigma * noise.astype(np.float64)
+            x = pixels.to_float(images[:8]).reshape(8, -1) + sigma * noise.astype(np.float64)
             own = SIGMA_DATA**2 / (SIGMA_DATA**2 + sigma**2) * x
             inverse = np.linalg.inv(covariance + sigma**2 * np.eye(784))
             logits = -((x[:, None] - flat) ** 2).sum(axis=-1) / (2 * sigma**2)
@@ -93,7 +93,7 @@ def test_only_what_is_new_is_measured(folder, tmp_path, monkeypatch):
     """A run that was done before reads its rows; a new snapshot, or other settings, are measured."""
     folder = Path(shutil.copytree(folder, tmp_path / "copy"))
     before = (folder / "out/results.json").read_text()
-    train, labels, *_ = data.load("fashion_mnist", folder / "data")
+    train, labels, *_ = datasets.load("fashion_mnist", folder / "data")
     closed, compare, measured = learning.closed_forms(train, labels, 2, 8), learning.compare, []
 
     def recorded(config, closed, images, snapshots):

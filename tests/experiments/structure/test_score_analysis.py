@@ -12,10 +12,10 @@ import pytest
 import gaussian
 from configs import score_analysis as config_file
 from experiments.build.network import Network
-from experiments.build.schedules import ConfigError
 from experiments.structure import analysis as score_analysis
 from experiments.structure import explained
 from experiments.structure import summary as score_summary
+from experiments.support.errors import ConfigError
 from experiments.support.mesh import make_mesh, place
 from gaussian import analysis
 from solvers.schedule import EDM, VP

@@ -1,5 +1,6 @@
 """Files of a run: complete or absent, legible, and readable again."""
 
+from experiments.data import files
 import csv
 import json
 
@@ -7,10 +8,11 @@ import numpy as np
 import pytest
 from matplotlib import image
 
-from experiments.sampling.store import read_images
+from experiments.data import files
+from experiments.data.blocks import read_images
 from experiments.support import curves as plots_of_errors
 from experiments.support import plots
-from experiments.support import tables as report
+from experiments.support import scores as report
 from solvers.ems import EMS
 
 ROWS = [
@@ -53,8 +55,8 @@ def pictures(n, seed=0):
 
 
 def test_a_failed_write_leaves_nothing_and_spares_the_old_file(tmp_path):
-    report.write_json(tmp_path / "a.json", {"old": 1})
-    with pytest.raises(RuntimeError), report.replacing(tmp_path / "a.json") as temporary:
+    files.write_json(tmp_path / "a.json", {"old": 1})
+    with pytest.raises(RuntimeError), files.replacing(tmp_path / "a.json") as temporary:
         temporary.write_text("half")
         raise RuntimeError
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
@@ -87,8 +89,8 @@ def test_csv_has_all_columns_and_empty_cells(tmp_path):
 
 def test_samples_round_trip(tmp_path):
     images = pictures(5)
-    report.write_samples(tmp_path / "samples" / "b.npz", images[:3], [0, 1, 2])
-    report.write_samples(tmp_path / "samples" / "a.npz", images[3:], [3, 4])
+    files.write_samples(tmp_path / "samples" / "b.npz", images[:3], [0, 1, 2])
+    files.write_samples(tmp_path / "samples" / "a.npz", images[3:], [3, 4])
     for path in (tmp_path, tmp_path / "samples"):
         np.testing.assert_array_equal(read_images(path), images)
     (tmp_path / "empty").mkdir()
@@ -124,4 +126,4 @@ def test_pictures_are_written_whole(tmp_path):
 
 
 def test_slugs_are_file_names():
-    assert report.slug("DPM-Solver++(2M)") == "dpm-solverpp-2m"
+    assert files.slug("DPM-Solver++(2M)") == "dpm-solverpp-2m"

@@ -10,14 +10,14 @@ import pytest
 
 import main
 from configs import toy_gmm
-from experiments.build.schedules import ConfigError
+from experiments.data import blocks
 from experiments.images import case as drawing
 from experiments.images.case import build_case
 from experiments.metrics import distances as metrics
 from experiments.metrics.frechet import Frechet
 from experiments.metrics.spaces import Space
-from experiments.sampling import store as blocks
 from experiments.sampling.sampler import build_mesh
+from experiments.support.errors import ConfigError
 from experiments.timing import speed, throughput
 from experiments.timing.compilation import cache_in, compilations
 from experiments.timing.summary import PARTS, shares_of
@@ -90,7 +90,7 @@ def test_what_a_run_leaves(scored, frechet, tmp_path, monkeypatch, capsys):
 
 def read_all(workdir):
     """All that the blocks of a folder hold, in the order of indices."""
-    found = [blocks.read(path) for path in sorted((workdir / "samples").glob("*.npz"))]
+    found = [blocks.read_block(path) for path in sorted((workdir / "samples").glob("*.npz"))]
     names = ("indices", "labels", "images", "features")
     arrays = {name: np.concatenate([getattr(block, name) for block, _, _ in found]) for name in names}
     return arrays | {"network": {str(block.network) for block, _, _ in found}, "settings": [of for _, of, _ in found]}

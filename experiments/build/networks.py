@@ -1,4 +1,4 @@
-"""From a config to a network: the half of build.py that knows kinds of models."""
+"""From a config to its network, with guidance, in the coordinates that the solver works in."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,19 +13,10 @@ import models
 import solvers.schedule as schedules
 from experiments.build.bases import turn
 from experiments.build.checkpoints import load_checkpoint
-from experiments.build.schedules import (
-    ConfigError,
-    build_schedule,
-    choose,
-    config_errors,
-    has_classifier,
-    is_guided,
-    sampling_range,
-)
-from experiments.data.fashion_mnist import SHAPES
-from experiments.sampling import draw as runner
+from experiments.build.mixtures import mixture
+from experiments.build.schedules import has_classifier, span
+from experiments.support.errors import ConfigError, choose, config_errors
 
-TELEPORTING = ("benchmark", "sample", "speed", "throughput")  # the experiments that take teleport.sigma
 LEEWAY = 1e-3  # of the noise levels of a network: ends of schedules are given in few digits
 
 
@@ -57,23 +48,17 @@ def weights_of(params):
     return jax.tree.map(lambda node: node.weights if guided(node) else node, params, is_leaf=guided)
 
 
-def build_model(config, guidance=True) -> Network:
-    """The network of `model`, in `ems.basis`; with classifier-free guidance where `guidance.scale` is not 1."""
-    if config.teleport.sigma is not None and config.experiment not in TELEPORTING:
-        raise ConfigError(
-            f"teleport.sigma is set, but {config.experiment} does not teleport: leave it at None, or take one of "
-            f"{', '.join(TELEPORTING)}"
-        )
+def network(config, schedule, *, guided: bool, basis: str) -> Network:
+    """The network of `model` for times of `schedule`, guided or not, in the coordinates `basis`."""
     kinds = {"unet": _load_network, "mixture": _mixture_network}
     with config_errors():
-        network = choose(kinds, config.model.name, "model")(config)
-    return turn(config, _guide(config, network) if guidance else network)
+        found = choose(kinds, config.model.name, "model")(config, schedule)
+    return turn(config, _guide(config, found, schedule) if guided else found, basis)
 
 
-def _guide(config, network: Network) -> Network:
-    if not is_guided(config):
-        return network
-    guided = (_guide_by_classifier if has_classifier(config) else _guide_by_labels)(config, network)
+def _guide(config, network: Network, schedule) -> Network:
+    guide = _guide_by_classifier if has_classifier(config) else _guide_by_labels
+    guided = guide(config, network, schedule)
     if config.model.labels == "none" or not guided.classes:
         raise ConfigError(
             f"guidance.scale = {config.guidance.scale} needs labels: set model.labels to all or to a class number"
@@ -81,7 +66,7 @@ def _guide(config, network: Network) -> Network:
     return guided._replace(params=Guided(guided.params, float(config.guidance.scale)))
 
 
-def _guide_by_labels(config, network: Network) -> Network:
+def _guide_by_labels(config, network: Network, schedule) -> Network:
     def make(params, label):
         conditional = network.make(params.weights, label)
         return models.guided(conditional, replace(conditional, label=network.classes), params.scale)
@@ -89,9 +74,8 @@ def _guide_by_labels(config, network: Network) -> Network:
     return network._replace(make=make)
 
 
-def _guide_by_classifier(config, network: Network) -> Network:
+def _guide_by_classifier(config, network: Network, schedule) -> Network:
     """By the classifier of `guidance`: with its parameters beside those of the network, which may have no classes."""
-    schedule = build_schedule(config)
     params, meta = load_checkpoint(config, "guidance")
     make_log_prob = models.noisy_classifier(meta, schedule, config.model.dtype)
     classes = meta["network"]["classes"]
@@ -109,12 +93,11 @@ def _guide_by_classifier(config, network: Network) -> Network:
     return network._replace(params={"network": network.params, "classifier": params}, make=make, classes=classes)
 
 
-def _load_network(config) -> Network:
-    schedule = build_schedule(config)
+def _load_network(config, schedule) -> Network:
     params, meta = load_checkpoint(config)
     make_denoiser, known = models.denoisers(meta, config.model.dtype), models.preconditioning(meta)
-    check_levels(sampling_range(config, schedule), schedule, known)
-    shape = meta.get("shape", (*SHAPES["train-images-idx3-ubyte"][1:], 1))
+    check_levels(span(config.grid, schedule), schedule, known)
+    shape = meta.get("shape", (28, 28, 1))  # files of the first version are of Fashion-MNIST, and do not say so
     shift = None if isinstance(schedule, schedules.EDM) else schedule
 
     def make(params, label):
@@ -133,42 +116,8 @@ def check_levels(times, schedule, known) -> None:
         )
 
 
-def _mixture_network(config) -> Network:
-    schedule = build_schedule(config)
+def _mixture_network(config, schedule) -> Network:
+    def make(params, label):
+        return gaussian.denoiser(params, schedule)
 
-    def make(mixture, label):
-        return gaussian.denoiser(mixture, schedule)
-
-    return Network(build_mixture(config), make, "x0", tuple(config.mixture.shape), 0)
-
-
-def build_mixture(config) -> gaussian.Mixture:
-    """A random mixture of `config.mixture`, the same for the same seed: unequal weights, tilted covariances."""
-    c = config.mixture
-    rng, dimension = np.random.default_rng(c.seed), int(np.prod(c.shape))
-    means = rng.normal(size=(c.components, dimension))
-    means *= c.radius / np.linalg.norm(means, axis=1, keepdims=True)
-    basis = np.linalg.qr(rng.normal(size=(c.components, dimension, dimension)))[0]
-    low, high = np.log(c.deviations)
-    variances = np.exp(2 * rng.uniform(low, high, (c.components, dimension)))
-    weights = rng.dirichlet(np.full(c.components, 8.0))
-    covariances = np.einsum("kij,kj,klj->kil", basis, variances, basis)
-    return gaussian.from_covariances(weights, means.reshape(-1, *c.shape), covariances)
-
-
-def build_labels(config, network: Network, indices, seed=None) -> np.ndarray:
-    """The class of each sample, int32 [n], a function of its index alone; `network.classes` is "no label".
-
-    seed: of the rule `random`, by default sample.seed.
-    """
-    wanted, classes = str(config.model.labels), network.classes
-    if wanted == "none":
-        return np.full(len(indices), classes, np.int32)
-    if wanted == "all" and classes:
-        return (np.asarray(indices) % classes).astype(np.int32)
-    if wanted == "random" and classes:
-        seed = config.sample.seed if seed is None else seed
-        return np.asarray(runner.random_labels(seed, np.asarray(indices, np.int32), classes))
-    if not wanted.isdigit() or int(wanted) >= classes:
-        raise ConfigError(f"model.labels must be none, all, random, or a class below {classes}, got {wanted!r}")
-    return np.full(len(indices), int(wanted), np.int32)
+    return Network(mixture(config), make, "x0", tuple(config.mixture.shape), 0)

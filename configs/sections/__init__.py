@@ -1,0 +1,20 @@
+"""Stub."""
+class Ablation: pass
+class Benchmark: pass
+class Convergence: pass
+class Ems: pass
+class Flows: pass
+class GaussianFit: pass
+class Health: pass
+class Learning: pass
+class Peers: pass
+class Published: pass
+class Sampling: pass
+class Score: pass
+class ScoreAnalysis: pass
+class Spectrum: pass
+class Speed: pass
+class Teleport: pass
+class Throughput: pass
+class Train: pass
+class Trajectories: pass

@@ -1,0 +1,76 @@
+"""A solver with its number of network evaluations, ready to run on a problem."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from experiments.build.entries import nfes, solvers
+from experiments.data.files import slug
+from solvers import Table
+from solvers.fingerprint import fingerprint
+
+
+@dataclass(frozen=True, eq=False)
+class Method:
+    """The float64 `table` of a solver, after the `jump` to sigma / alpha = `start` (both None without teleport).
+
+    ems: the hash of the statistics that the table is made of, or None. padded: the table in float32 as it runs, of the
+    shape of other methods' (sampling/alignment.py); only its first `nfe` rows count.
+    """
+
+    label: str
+    nfe: int
+    table: Table
+    jump: Any = None
+    start: float | None = None
+    ems: str | None = None
+    padded: Table | None = None
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.label, self.nfe
+
+    @property
+    def slug(self) -> str:
+        return f"{slug(self.label)}_{self.nfe}"
+
+    @property
+    def runs(self) -> Table:
+        return self.table.astype(np.float32) if self.padded is None else self.padded
+
+    def row(self) -> dict:
+        return {"solver": self.label, "nfe": self.nfe, "teleport": self.start}
+
+    def origin(self) -> dict:
+        """What a passport says of the solver: hashes of its coefficients, in float32 as they are used, and its EMS."""
+        return {"table": fingerprint(self.table.astype(np.float32)._asdict()), "ems": self.ems}
+
+
+def method(problem, label: str, options: Mapping, nfe: int, ems=None) -> Method:
+    """The method of a solver's options, as Tables.build takes them."""
+    return make_methods(problem, {label: (label, options, nfe)}, ems)[label]
+
+
+def methods(config, problem, ems=None) -> dict:
+    """{(label, nfe): Method} for `benchmark.solvers` and `nfe`."""
+    wanted = {(label, nfe): (label, options, nfe) for nfe in nfes(config) for label, options in solvers(config)}
+    return make_methods(problem, wanted, ems)
+
+
+def make_methods(problem, wanted: Mapping, ems=None) -> dict:
+    """{key: Method} of {key: (label, options, nfe)}: the same jump for all that start alike."""
+    found, jumps = {}, {}
+    for key, (label, options, nfe) in wanted.items():
+        options = problem.tables.resolve(options, nfe, ems)
+        table, start = problem.tables.build(options, nfe, ems), options["teleport"]
+        if start not in jumps:
+            jumps[start] = problem.jump(start)
+        used = hash_of_ems(ems) if options["name"] == "dpm_v3" else None
+        found[key] = Method(label, nfe, table, jumps[start], start, used)
+    return found
+
+
+def hash_of_ems(ems) -> str:
+    return fingerprint({name: getattr(ems, name) for name in ("lam", *"lsb")})
