@@ -118,7 +118,7 @@ class Style(NamedTuple):
 
 
 def norm(style: Style, channels: int, name: str) -> GroupNorm:
-    """At most 32 groups, of at least 4 channels."""
+    """GroupNorm with at most 32 groups of at least 4 channels."""
     return GroupNorm(min(32, channels // 4), style.eps, name=name)
 
 

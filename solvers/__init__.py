@@ -1,4 +1,4 @@
-"""Diffusion ODE solvers as tables; `SOLVERS[name](schedule, grid, **options) -> Table`, `sample` runs any of them."""
+"""Solvers of diffusion models as tables: `SOLVERS[name](schedule, grid, **options) -> Table`; `sample` runs them."""
 
 from collections.abc import Callable
 

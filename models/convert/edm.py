@@ -1,4 +1,4 @@
-"""The pickles of EDM (Karras et al. 2022) and of what follows its form: {"ema": network in its preconditioning}.
+"""Pickles in the form of EDM's (Karras et al. 2022): {"ema": network in its preconditioning}.
 
 The file describes its own network, by the arguments that it was built with.
 """
@@ -94,7 +94,7 @@ def tensors_of(record: Record, prefix: str = ""):
 
 
 def unused(name: str) -> bool:
-    """Augmentation is off while sampling; filters and the levels of iDDPM follow from the options."""
+    """True for tensors that are not needed: augmentation is off, and filters and iDDPM's levels follow from options."""
     return name in ("model.map_augment.weight", "u") or name.endswith(".resample_filter")
 
 
@@ -104,7 +104,7 @@ def sources(net, paths) -> dict[str, Source]:
 
 
 def _source(path: str, head: int) -> Source:
-    """Modules have EDM's names, but for a point after enc and dec."""
+    """Names are EDM's, but EDM has a point after enc and dec."""
     if path == "freqs":
         return Source(("model.map_noise.freqs",))
     if path == "map_label":

@@ -34,7 +34,7 @@ def is_message(head: bytes) -> bool:
 
 
 def read_archive(data) -> dict:
-    """`read_graph` of the first member of a .tgz that is one by its name."""
+    """`read_graph` of the first member of a .tgz with the name of a graph."""
     seen = []
     with gzip.GzipFile(fileobj=stream_of(data)) as file, tarfile.open(fileobj=_Bounded(file), mode="r|") as archive:
         for member in itertools.islice(archive, MEMBERS):
@@ -73,7 +73,7 @@ def _nodes(graph) -> Iterator[tuple]:
 
 
 def _constant(node) -> np.ndarray | None:
-    """NodeDef.attr["value"].tensor; None for one of another type, as strings."""
+    """NodeDef.attr["value"].tensor as an array; None for other types, such as strings."""
     for attribute in node.inside(5):
         if attribute.bytes(1) == b"value":
             return next((_tensor(tensor) for value in attribute.inside(2) for tensor in value.inside(8)), None)
@@ -81,7 +81,7 @@ def _constant(node) -> np.ndarray | None:
 
 
 def _tensor(tensor) -> np.ndarray | None:
-    """All as bytes, or values of which the last one is repeated to the end (zeros, if there are none)."""
+    """The array of a constant: given as bytes, or as values, of which the last is repeated to the end (none: zeros)."""
     code = next(tensor.numbers(1), 0)
     sizes = [next(size.numbers(1), 0) for shape in tensor.inside(2) for size in shape.inside(2)]
     if code not in DTYPES:

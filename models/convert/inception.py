@@ -89,7 +89,7 @@ def unpack(tree) -> tuple[dict, str]:
 
 
 def unused(name: str) -> bool:
-    """Counters, and what a graph of TensorFlow holds beside weights."""
+    """True for counters, and for what a graph of TensorFlow holds beside weights."""
     ours = re.match(r"layers|output|Conv2d|Mixed|fc|.*/(conv2d_params|batchnorm)|softmax/(weights|biases)", name)
     return name.endswith("num_batches_tracked") or not ours
 

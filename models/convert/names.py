@@ -63,7 +63,7 @@ def new(record, args):
 
 
 def set_state(machine, value, state) -> None:
-    """Add attributes to a Record of `new`. Those of a dict (`_metadata` of a state_dict) are dropped."""
+    """Adds attributes to a Record of `new`. Those of a dict (`_metadata` of a state_dict) are dropped."""
     if isinstance(value, dict):
         return
     if not isinstance(value, Record) or not isinstance(value.state, dict) or not isinstance(state, dict):

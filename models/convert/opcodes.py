@@ -12,7 +12,7 @@ HANDLERS = {}
 
 
 def on(opcodes: str):
-    """Decorator: the handler of these opcodes."""
+    """A decorator that registers the handler of these opcodes."""
 
     def keep(handler):
         HANDLERS.update(dict.fromkeys(opcodes.split(), handler))

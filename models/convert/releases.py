@@ -97,7 +97,7 @@ def load(path, release: str = "") -> tuple[dict, dict]:
 
 
 def identity(path) -> dict:
-    """Name, SHA-256 and size of a file; of a folder, the name alone."""
+    """The name, SHA-256 and size of a file; for a folder, the name alone."""
     path = Path(path)
     if path.is_dir():
         return {"file": path.name}

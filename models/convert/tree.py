@@ -37,12 +37,12 @@ def shown(value) -> str:
 
 
 def listed(values) -> str:
-    """A short form of several."""
+    """A short form of several values."""
     return f"[{', '.join(map(shown, values[:6]))}{', ...' * (len(values) > 6)}]"
 
 
 def is_number(dtype: np.dtype) -> bool:
-    """Is this the type of a real number (bool and bfloat16 are)?"""
+    """True for types of real numbers, bool and bfloat16 included."""
     return dtype.kind in "biuf" or dtype == ml_dtypes.bfloat16
 
 

@@ -137,7 +137,7 @@ def _heun_rows(start, end, scale, h):
 
 
 def _rows(steps):
-    """(2): from every step's (a [p], b [p, p], oldest prediction first) to a [N], b [N, K], newest first."""
+    """Equation (2): from (a [p], b [p, p], oldest prediction first) of each step to a [N], b [N, K], newest first."""
     depth = max(len(a) for a, _ in steps)
     a_rows, b_rows = [], []
     for a, b in steps:
@@ -166,7 +166,7 @@ def _singlestep(schedule, grid, prediction, form, order, variant, orders, inner)
 
 
 def _stages(at, form, variant):
-    """(1) of one step over the nodes `at` [p + 1]: a [p], b [p, p]."""
+    """Equation (1) for one step over the nodes `at` [p + 1]: a [p], b [p, p]."""
     p = len(at.t) - 1
     a, b = np.zeros(p), np.zeros((p, p))
     for j in range(1, p + 1):

@@ -20,7 +20,7 @@ class EMS(NamedTuple):
 
 
 def make_ems(source, lam, l, s, b, meta: dict) -> EMS:
-    """EMS of arrays read from `source`; ValueError naming it unless they are finite floats on one increasing grid."""
+    """EMS of arrays from `source`; a ValueError names it unless they are finite floats on one increasing grid."""
     arrays = {"lam": lam, "l": l, "s": s, "b": b}
     shapes = ", ".join(f"{name} {x.dtype} {x.shape}" for name, x in arrays.items())
     if any(x.dtype.kind != "f" for x in arrays.values()):

@@ -62,7 +62,7 @@ class Coefficients(NamedTuple):
 
 
 def coefficients(schedule, lam, prediction) -> Coefficients:
-    """Float64 values and central differences on the host (step 1e-4: truncation and round-off are both below 1e-8).
+    """Computes them on the host in float64, derivatives by central differences (step 1e-4, errors below 1e-8).
 
     dt is the inverse of the derivative that a model sees which calls the schedule: a discrete one has kinks in t.
     """
@@ -173,7 +173,7 @@ def _take(plan, where, tree):
 
 
 def _batched(function, axes):
-    """Over the two axes of a batch, [groups, b]."""
+    """The function mapped over both axes of a batch, [groups, b], and compiled."""
     return jax.jit(jax.vmap(jax.vmap(function, axes), axes))
 
 

@@ -40,7 +40,7 @@ def _counted(values, weight):
 
 
 def _add(factors, sums, values, weight):
-    """Rule (1), whatever the precision of the model."""
+    """Adds by rule (1), whatever the precision of the model."""
     with jax.enable_x64(True):
         return _sum(factors, values, weight) if sums is None else _sum(factors, values, weight) + sums
 
@@ -53,7 +53,7 @@ def _sum(factors, values, weight):
 
 @partial(jax.jit, static_argnums=0)
 def _add_pairs(factors, sums, values, weight):
-    """Rule (2), point by point; sums: (high, low), each [groups, S, *D]."""
+    """Adds by rule (2), point by point; sums: (high, low), each [groups, S, *D]."""
     points = [jnp.moveaxis(x.astype(jnp.float32), 1, 0) for x in _counted(values, weight)]
     if sums is None:
         zero = jnp.zeros_like(jnp.stack([points[0][0]] * len(factors), axis=1))
