@@ -65,7 +65,7 @@ def load_published(folder, schedule, t_start=None, t_end=None) -> EMS:
 
 
 def save_published(folder, ems: EMS, schedule) -> Path:
-    """Writes `folder`/TAG/{l,sb}.npz in float32, images as [C, H, W]; returns that new folder, which is whole or absent.
+    """Writes `folder`/TAG/{l,sb}.npz in float32, images as [C, H, W]; returns the new folder, which is whole or absent.
 
     The tag has t_end and t_start with 12 digits, and K = 0 where the EMS do not say how many points they are of.
     ValueError for EMS of another schedule, a grid that is not uniform, or a folder that exists; OSError for a full
