@@ -111,19 +111,10 @@ def problem(config, *, guidance=True, schedule_name: str | None = None, basis: s
     exact = None
     if config.model.name == "mixture":
         exact = found.params if found.basis is None else found.params["network"]
-    tables = Tables(
-        solved,
-        span(config.grid, solved),
-        config.grid,
-        found.prediction,
-        config.guidance.scale,
-        gaussian=bool(config.teleport.gaussian) and not guided,
-        teleport=config.teleport.sigma,
-    )
     return Problem(
         found,
         solved,
-        tables,
+        make_tables(config, solved, found.prediction, guided),
         rule=str(config.model.labels),
         seed=config.sample.seed,
         dtype=config.model.dtype,
@@ -133,4 +124,17 @@ def problem(config, *, guidance=True, schedule_name: str | None = None, basis: s
         exact=exact,
         source=Source(config.data.name, config.data.path, config.images, config.mixture.seed),
         gaussian=cache(partial(data_gaussian, config, found, exact)),
+    )
+
+
+def make_tables(config, schedule, prediction: str, guided: bool) -> Tables:
+    """What makes the tables of a config, for a network of this prediction, guided or not."""
+    return Tables(
+        schedule,
+        span(config.grid, schedule),
+        config.grid,
+        prediction,
+        config.guidance.scale,
+        gaussian=bool(config.teleport.gaussian) and not guided,
+        teleport=config.teleport.sigma,
     )
