@@ -6,25 +6,26 @@ change.
 
 import re
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from experiments.build.network import build_model
 from jax import export
 
 import gaussian
 import models
 from configs import toy_gmm
-from experiments.build.network import build_model
 from experiments.build.schedules import build_schedule, initial_scale
 from experiments.build.tables import build_table
 from experiments.data import pixels
 from experiments.ems.estimate import make_plan
 from experiments.flows import integrate as follow
 from experiments.metrics.spaces import Space
-from experiments.networks import classifier
+from experiments.networks import feature_network
 from experiments.networks import step as updates
 from experiments.sampling import draw as runner
 from experiments.structure import explained
@@ -84,12 +85,10 @@ def of_sums(rule):
 
 
 def training(dtype, optimizer):
-    module, mesh = models.build(NETWORKS["unet"], dtype), updates.make_mesh(1, 4)
+    module, mesh = models.build(NETWORKS["unet"], dtype), updates.batch_mesh(1, 4)
     optimiser, _ = updates.optimizer(optimizer, 1e-3, 1, 10)
-    update = updates.make_update(
-        module, optimiser, mesh, sigma_data=0.5, batch=4, seed=0, ema_images=100, label_dropout=0.5, p_mean=-1.2,
-        p_std=1.2, uniform_share=0.3,
-    )  # fmt: skip
+    settings = {"batch": 4, "seed": 0, "ema_images": 100, "label_dropout": 0.5, "p_mean": -1.2, "p_std": 1.2}
+    update = updates.make_update(module, optimiser, mesh, 0.5, SimpleNamespace(**settings, uniform_share=0.3))
     state = updates.init_state(optimiser, seeded_params("unet"), mesh)
     return update, (state, np.zeros((4, *SHAPE), np.uint8), np.zeros(4, np.uint8))
 
@@ -98,7 +97,7 @@ def training_of_features():
     module, optimiser = Classifier(channels=4, features=8), optax.adamw(1e-3)
     params = jax.eval_shape(partial(module.init, jax.random.key(0)), np.zeros((2, 8, 8, 1), np.float32))["params"]
     arguments = 0, np.zeros((2, 8, 8, 1), np.uint8), INDICES
-    return classifier.make_step(module, optimiser, 0), (params, jax.eval_shape(optimiser.init, params), *arguments)
+    return feature_network.make_step(module, optimiser, 0), (params, jax.eval_shape(optimiser.init, params), *arguments)
 
 
 def features(name, module, shape):

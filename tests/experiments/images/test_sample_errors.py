@@ -1,6 +1,5 @@
 """The experiment `sample` when something is wrong: the error says what to do, and nothing that is done is lost."""
 
-from experiments.support import workdir
 import errno
 import os
 import re
@@ -20,7 +19,7 @@ from experiments.data.blocks import read_images
 from experiments.images import case as drawing
 from experiments.sampling import draw as runner
 from experiments.sampling import failures
-from experiments.support import processes
+from experiments.support import workdir
 from experiments.support.errors import ConfigError
 from tests.experiments.images.test_sample import COUNT, make, of_labels, small
 from tests.experiments.sampling.test_blocks import content
