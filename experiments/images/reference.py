@@ -4,9 +4,9 @@
     python main.py --config=configs/cifar10.py --config.experiment=reference --config.images=FOLDER \\
         --config.score.layout=pool_3                     # keeps the features, which KID, precision and recall need
 
-images: see experiments/data/images.py; empty: the training set of `data`, whatever data set that is. Features by `features`, kept in the workdir
-in blocks, so that a run that was stopped goes on. Writes reference.npz (.pkl for EDM2's layout), to be named by
-`reference`, with a note of what it was made with: a distance to it in other features is refused.
+images: see experiments/data/images.py; empty: the training set of the data set `data`. Features by `features`, kept
+in the workdir in blocks, so that a run that was stopped goes on. Writes reference.npz (.pkl for EDM2's layout), to be
+named by `reference`, with a note of what it was made with: a distance to it in other features is refused.
 """
 
 from functools import partial
