@@ -52,7 +52,7 @@ EXPERIMENTS = {
     "classifier": "networks.classifier",
     "speed": "timing.speed",
     "throughput": "timing.throughput",
-    "peers": "peers.peers",
+    "peers": "peers.beside",
     "health": "networks.health",
     "spectrum": "checks.spectrum",
     "convergence": "checks.convergence",

@@ -10,8 +10,9 @@ PARTS = {"bare": "network", "engine": "noise and solver", "runner": "reading and
 
 
 def shares_of(seconds: dict) -> list[dict]:
-    """What each contestant takes more than the one before, as a share of the time of the last one, from seconds [segments]
-    of each; low and high: quartiles over segments of the same within a segment.
+    """What each contestant takes more than the one before, over the time of the last; seconds [segments] of each.
+
+    low and high: quartiles over segments of the same within a segment.
     """
     taken = np.array(list(seconds.values()))
     more = np.diff(taken, axis=0, prepend=0)
