@@ -17,7 +17,8 @@ from experiments.sampling import Blocks, Sampler, behind, counted, regroup, size
 from experiments.support.errors import config_errors
 from experiments.support.features import features
 from experiments.support.mesh import first_mesh, place
-from experiments.support.processes import patiently, stop_if_told, together
+from experiments.support.processes import together
+from experiments.support.signals import patiently, stop_if_told
 from solvers import npz
 
 

@@ -38,9 +38,20 @@ def place(mesh: Mesh, tree, batch=False):
     Of several processes, each gives the whole array, equal on all; nothing is exchanged or compared.
     """
     sharding = NamedSharding(mesh, PartitionSpec("batch") if batch else PartitionSpec())
+    tree = jax.tree.map(_canonical, tree)
     if not mesh.is_multi_process:
         return jax.device_put(tree, sharding)
     return jax.tree.map(lambda leaf: _from_all(leaf, sharding), tree)
+
+
+def _canonical(leaf):
+    """numpy's float64 as float32, unless jax computes in float64.
+
+    jax does so itself, but not for an array that it has used in float64 before (0.10.2): then programs crash.
+    """
+    if isinstance(leaf, np.ndarray) and leaf.dtype != (dtype := jax.dtypes.canonicalize_dtype(leaf.dtype)):
+        return leaf.astype(dtype)
+    return leaf
 
 
 def _from_all(leaf, sharding):

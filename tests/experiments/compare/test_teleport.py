@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -11,17 +12,13 @@ import gaussian
 import main
 from configs import teleport as configs
 from configs import toy_gmm
-from experiments.build import schedules as build
-from experiments.build.jumps import build_gaussian, build_jumps
-from experiments.build.network import Network, build_model
-from experiments.build.tables import build_table
-from experiments.compare import benchmark, choose_skip, contest, teleport
-from experiments.compare import published as published_teleport
-from experiments.sampling import draw as runner
-from experiments.sampling.sampler import make_sampler
+from experiments import build
+from experiments.build.jumps import data_gaussian
+from experiments.build.networks import Network
+from experiments.compare import benchmark, choose_skip, contest, published, savings, teleport
+from experiments.metrics.distances import rmse
+from experiments.sampling import Sampler, solve_exactly
 from experiments.support import errors
-from experiments.support.mesh import make_mesh
-from solvers import SOLVERS
 from solvers.grid import GRIDS
 
 SHAPE = (2, 2, 1)
@@ -52,59 +49,60 @@ def by_class():
     return mixture, Network(mixture, make, "x0", SHAPE, 2)
 
 
+def problem_of(config, network):
+    """The problem of a config with another network."""
+    found = build.problem(config)
+    exact = {"exact": None, "gaussian": lambda: data_gaussian(config, network, None)}
+    return replace(found, network=network, **exact)
+
+
 def test_to_a_gaussian_network_the_jump_is_exact():
     """Whatever sigma it is to: what remains is the solver's error, which a shorter way makes smaller."""
-    config = small()
-    network = build_model(config)
-    collect, errors = make_sampler(config, network), []
-    fine = benchmark.solve_exactly(config, network)
+    problem, indices, errors = build.problem(small()), np.arange(8), []
+    fine = solve_exactly(problem, 0, indices)
     for sigma in (None, 40.0, 10.0, 2.0):
         options = {"name": "ddim", "grid": {"name": "karras"}, "teleport": sigma}
-        table = build_table(config, options, 6, "x0").astype(np.float32)
-        assert table.nfe == 6 and table.t[0] == np.float32(sigma or 80)
-        samples, _ = collect(table, 6, np.arange(8), jump=build_jumps(config, network, {0: sigma})[0])
-        errors.append(benchmark.errors(samples, fine)["rmse"])
+        method = build.method(problem, "DDIM", options, 6)
+        assert method.table.nfe == 6 and method.runs.t[0] == np.float32(sigma or 80)
+        samples, _ = Sampler(problem, 4).collect(method, indices)
+        errors.append(rmse(samples, fine)["rmse"])
     assert errors == sorted(errors, reverse=True)
 
 
 def test_each_label_is_teleported_by_its_class(by_class, tmp_path):
     mixture, network = by_class
-    config = small(**{"model.name": "unet", "model.labels": "all"})
+    config = small(**{"model.name": "mixture", "model.labels": "all"})
     config.teleport.gaussian = str(tmp_path / "gaussian.npz")
     gaussian.save_distribution(config.teleport.gaussian, mixture, {})
-    schedule = build.build_schedule(config)
-    fine = SOLVERS["unipc"](schedule, GRIDS["karras"](schedule, 60), order=3, prediction="x0")
-    collect, indices = make_sampler(config, network), np.arange(6)
-    expected, _ = collect(fine.astype(np.float32), 60, indices)
-    jumps = build_jumps(config, network, {"far": 0.5, "none": None})
-    assert jumps["none"] is None
-    table = build_table(config, {"name": "unipc", "teleport": 0.5}, 30, "x0").astype(np.float32)
-    got, _ = collect(table, 30, indices, jump=jumps["far"])
+    problem, indices = problem_of(config, network), np.arange(6)
+    fine = build.method(problem, "fine", {"name": "unipc", "order": 3, "grid": {"name": "karras"}}, 60)
+    sampler = Sampler(problem, 4)
+    expected, _ = sampler.collect(fine, indices)
+    jumped = build.method(problem, "jumped", {"name": "unipc", "teleport": 0.5}, 30)
+    assert fine.jump is None and jumped.start == 0.5
+    got, _ = sampler.collect(jumped, indices)
     np.testing.assert_allclose(got, expected, atol=1e-3)
     config.model.labels = "none"  # then all by the one Gaussian of both
-    assert len(build_gaussian(config, network).weights) == 1
+    assert len(data_gaussian(config, network, None).weights) == 1
 
 
 def test_a_sample_is_the_same_in_any_batch(by_class):
     mixture, network = by_class
     config = small(**{"model.labels": "all"})
-    jump = jax.tree.map(np.float32, gaussian.teleport(mixture, build.build_schedule(config), 80.0, 3.0))
-    table = build_table(config, {"name": "ddim", "teleport": 3.0}, 5, "x0").astype(np.float32)
-    draw = runner.make_draw(network.make, SHAPE, 80.0)
+    problem = replace(problem_of(config, network), gaussian=lambda: mixture)
+    method = build.method(problem, "DDIM", {"name": "ddim", "teleport": 3.0}, 5)
     found = []
     for batch, indices in ((4, np.arange(8)), (2, np.arange(8)[::-1])):
-        fixed = {"indices": indices, "labels": indices % 2, "batch": batch, "mesh": make_mesh(), "seed": 0}
-        samples, _ = runner.collect(draw, network.params, table, 5, jump=jump, **fixed)
+        samples, _ = Sampler(problem, batch).collect(method, indices)
         found.append(samples[np.argsort(indices)])
     np.testing.assert_allclose(found[0], found[1], atol=1e-6)
 
 
 def test_without_a_jump_nothing_changes():
     """teleport.sigma = 80 is where sampling starts: the same samples, bit for bit, as without."""
-    config = small()
-    network = build_model(config)
-    assert build_jumps(config, network, {0: 80.0}) == {0: None}
-    tables = [build_table(config, {"name": "ddim", "teleport": sigma}, 6, "x0") for sigma in (None, 80.0)]
+    problem = build.problem(small())
+    assert problem.jump(80.0) is None
+    tables = [problem.tables.build({"name": "ddim", "teleport": sigma}, 6) for sigma in (None, 80.0)]
     for a, b in zip(*tables, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-13) if a is not None else None
 
@@ -132,24 +130,23 @@ def test_what_cannot_be_teleported_is_refused(changes, expected, by_class, tmp_p
     if " " in config.teleport.gaussian:
         config.teleport.gaussian = str(tmp_path / f"{config.teleport.gaussian}.npz")
     with pytest.raises(errors.ConfigError, match=expected):
-        build_gaussian(config, network)
+        data_gaussian(config, network, None)
 
 
 @pytest.mark.parametrize("sigma", [100.0, 0.002, -1.0])
 def test_a_sigma_outside_of_sampling_is_refused(sigma):
     with pytest.raises(errors.ConfigError, match="teleport.sigma must be at most 80, where sampling starts, and above"):
-        build_table(small(), {"name": "ddim", "teleport": sigma}, 5, "x0")
-    given = small(**{"grid.name": "given", "grid.times": (80.0, 3.0, 0.1)})
+        build.problem(small()).tables.build({"name": "ddim", "teleport": sigma}, 5)
+    given = build.problem(small(**{"grid.name": "given", "grid.times": (80.0, 3.0, 0.1)}))
     with pytest.raises(errors.ConfigError, match="does not go with grid.name=given"):
-        build_table(given, {"name": "ddim", "teleport": 10.0}, 2, "x0")
+        given.tables.build({"name": "ddim", "teleport": 10.0}, 2)
 
 
 def test_other_schedules_take_sigma_over_alpha():
     for name in ("vp", "flow"):
-        config = small(**{"schedule.name": name})
-        schedule = build.build_schedule(config)
-        table = build_table(config, {"name": "ddim", "teleport": 2.0}, 5, "x0")
-        np.testing.assert_allclose(schedule.lam(table.t[0]), -np.log(2), rtol=1e-9)
+        problem = build.problem(small(**{"schedule.name": name}))
+        table = problem.tables.build({"name": "ddim", "teleport": 2.0}, 5)
+        np.testing.assert_allclose(problem.schedule.lam(table.t[0]), -np.log(2), rtol=1e-9)
 
 
 def test_benchmark_and_sample_teleport(tmp_path):
@@ -159,7 +156,7 @@ def test_benchmark_and_sample_teleport(tmp_path):
     main.run_experiment(small(experiment="sample", nfe=6, **{"solver.name": "teleport"}), tmp_path / "sample")
     row = json.loads((tmp_path / "sample" / "results.json").read_text())["rows"][0]
     assert row["solver"].startswith("teleport: ") and row["teleport"] > 1
-    with pytest.raises(errors.ConfigError, match="health does not teleport: leave it at None, or take one of"):
+    with pytest.raises(errors.ConfigError, match="teleport.sigma"):
         main.run_experiment(small(experiment="health", **{"teleport.sigma": 5.0}), tmp_path / "health")
     with pytest.raises(errors.ConfigError, match="holds samples of other settings"):
         main.run_experiment(small(experiment="sample", nfe=6, **{"teleport.sigma": 9.0}), tmp_path / "sample")
@@ -182,23 +179,30 @@ def test_the_experiment_and_its_resumption(experiment, tmp_path, capsys, monkeyp
         assert by["DDIM", nfe, 5.0]["rmse"] < by["DDIM", nfe, 20.0]["rmse"] < by["DDIM", nfe, None]["rmse"]
     heun = [row for row in rows if row["solver"] == teleport.HEUN]
     assert [(row["skipped"], row["nfe"]) for row in heun] == [(0, 11), (2, 7)]
-    np.testing.assert_allclose(heun[1]["teleport"], GRIDS["karras"](build.build_schedule(experiment), 5)[2])
+    np.testing.assert_allclose(heun[1]["teleport"], GRIDS["karras"](build.schedule(experiment), 5)[2])
     written = list(csv.DictReader(open(tmp_path / "results.csv")))
     assert [float(row["rmse"]) for row in written] == [row["rmse"] for row in rows]
     assert "without -> best teleport" in capsys.readouterr().out
     assert {"heatmaps.png", "teleport.png", "measured.json"} <= {p.name for p in tmp_path.iterdir()}
 
-    drawn, collect = [], runner.collect
-    monkeypatch.setattr(runner, "collect", lambda *args, **more: drawn.append(more["seed"]) or collect(*args, **more))
-    measured = json.loads((tmp_path / "measured.json").read_text())
-    (tmp_path / "measured.json").write_text(json.dumps(measured[:-1]))  # as if killed in the last of seed 1
-    assert teleport.run(experiment, tmp_path) == rows and drawn == [1, 1]  # the fine solution, and what was missing
+    drawn, collect = [], Sampler.collect
+
+    def watched(self, method, indices, seed, **more):
+        drawn.append(seed)
+        return collect(self, method, indices, seed=seed, **more)
+
+    monkeypatch.setattr(Sampler, "collect", watched)
+    assert teleport.run(experiment, tmp_path) == rows and not drawn
+    lost = next((tmp_path / "measured").glob("*-seed1.npz"))
+    lost.unlink()  # as if killed before it was written
+    assert teleport.run(experiment, tmp_path) == rows and drawn == [1]
     experiment.teleport.seeds = (0, 1, 2)
     more = teleport.run(experiment, tmp_path)
-    assert drawn[2:] == [2] * 9 and len(more) == len(rows)
-    (tmp_path / "measured.json").write_text("[{")
-    with pytest.raises(ValueError, match="measured.json is damaged .*: delete it, and all is measured again"):
-        teleport.run(experiment, tmp_path)
+    assert drawn[1:] == [2] * 8 and len(more) == len(rows)  # the exact solution is not drawn
+    capsys.readouterr()
+    lost.write_bytes(b"PK")
+    assert teleport.run(experiment, tmp_path) == more and drawn[9:] == [1]
+    assert f"{lost} is not a whole .npz file" in capsys.readouterr().out
     experiment.teleport.skips = (0, 6)
     with pytest.raises(errors.ConfigError, match="teleport.skips must be from 0 to teleport.intervals - 1 = 5, got 6"):
         teleport.run(experiment, tmp_path)
@@ -209,9 +213,9 @@ def test_savings_are_the_fewest_evaluations_for_the_same():
         {"nfe": nfe, "teleport": sigma, "rmse": rmse}
         for nfe, sigma, rmse in ((4, None, 4), (4, 3.0, 7), (5, None, 9), (5, 3.0, 4), (8, None, 4), (8, 3.0, 5))
     ]
-    pairs = teleport.best_starts(rows, "rmse")
+    pairs = savings.best_starts(rows, "rmse")
     assert [(p["rmse"], b["rmse"]) for p, b in pairs] == [(4, 4), (9, 4), (4, 4)]
-    assert teleport.savings(pairs, "rmse") == "5 instead of 8"
+    assert savings.savings(pairs, "rmse") == "5 instead of 8"
 
 
 def test_spread_is_half_the_range():
@@ -220,23 +224,25 @@ def test_spread_is_half_the_range():
 
 
 def test_published_numbers_are_where_they_belong():
-    assert published_teleport.fid("CIFAR10", "DPM-Solver-v3", 80.0, 5) == 12.42
-    assert published_teleport.fid("AFHQv2", "UniPC-3, bh2", 2.5, 40) == 11.67
-    assert published_teleport.fid("CIFAR10", "UniPC-3, bh2", 14.0, 5) is None
-    assert published_teleport.fid("CIFAR10", "UniPC-3, bh2", 10.0, 7) is None
-    for data, solvers in published_teleport.FID.items():
-        assert all(len(row) == len(published_teleport.NFES[data]) for grid in solvers.values() for row in grid.values())
+    known = published.fids()
+    assert known["CIFAR10", "DPM-Solver-v3", 80.0, 5] == 12.42
+    assert known["AFHQv2", "UniPC-3, bh2", 2.5, 40] == 11.67
+    assert len(known) == 7 * (5 * 8 + 4 * 11) and published.heun_fids()[12] == 108.217
     labels = {label for label, _ in configs.AS_PUBLISHED}
-    assert labels == set(published_teleport.FID["CIFAR10"]) and labels > set(published_teleport.FID["AFHQv2"])
+    assert labels == {solver for data, solver, *_ in known if data == "CIFAR10"}
+    assert labels > {solver for data, solver, *_ in known if data == "AFHQv2"}
 
 
 @pytest.mark.parametrize("variant", configs.VARIANTS)
 def test_configs_build(variant):
     config = configs.get_config(variant)
-    cases = teleport.heun_cases(config) | teleport.grid_cases(config)
+    problem = build.problem(config)
+    solvers = build.solvers(config) if config.benchmark.solvers else []
+    cases = teleport.heun_cases(problem, config.teleport)
+    cases |= teleport.grid_cases(solvers, build.nfes(config), config.teleport)
     for (label, nfe, _), (options, _) in cases.items():
         if options["name"] != "dpm_v3":
-            assert build_table(config, options, nfe, "x0").nfe == nfe, label
+            assert problem.tables.build(options, nfe).nfe == nfe, label
 
 
 def test_choose_skip_finds_the_lowest_of_a_gaussian_network(tmp_path, capsys):
