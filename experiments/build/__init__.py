@@ -2,6 +2,7 @@
 
 from experiments.build.bases import coordinates, turned
 from experiments.build.checkpoints import find, load_checkpoint, locate
+from experiments.build.chosen import chosen
 from experiments.build.entries import nfes, solver, solvers
 from experiments.build.mixtures import mixture
 from experiments.build.networks import Network
@@ -24,6 +25,7 @@ __all__ = [
     "Tables",
     "changed",
     "check_config",
+    "chosen",
     "coordinates",
     "find",
     "frechet",

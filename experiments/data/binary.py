@@ -11,6 +11,7 @@ from experiments.data.arrays import Part, check
 from experiments.data.folders import as_labels
 
 REMEDY = "delete it and take the data set's own file, or leave data.path empty to download it"
+IDX_RULE = "uint8 as stored (idx)"
 BYTES = 2**32  # of an idx file: at most
 CIFAR = {3073: (0, 10), 3074: (1, 100)}  # bytes of a record: (which of them is the label, how many classes)
 OTHER = "copy the binary version of CIFAR again, or give the images as PNG files or .npz"
@@ -65,7 +66,7 @@ def open_idx(path) -> Part:
     name = path.name.removesuffix(".gz").replace("images", "labels").replace("idx3", "idx1").replace("idx4", "idx1")
     beside = find_idx(path.parent, name) if "images" in path.name else None
     labels = None if beside is None else as_labels(read_idx(beside), count, beside)
-    return Part(count, tuple(shape), lambda: images.__getitem__, "uint8 as stored (idx)", labels=labels)
+    return Part(count, tuple(shape), lambda: images.__getitem__, IDX_RULE, labels=labels)
 
 
 def open_cifar(path) -> Part:
