@@ -11,12 +11,11 @@ measured, and how, is in experiments/peers/peers.py. Some ten minutes on two cor
 Variant `smoke`: small shapes and a small network, to see that it runs; its numbers mean nothing.
 """
 
-from configs import default
+from configs import check_variant, default
 
 
 def get_config(variant: str = ""):
-    if variant not in ("", "smoke"):
-        raise ValueError(f"unknown variant {variant!r} of configs/peers.py: known is smoke")
+    check_variant("peers", variant, ("smoke",))
     c = default.get_config()
     c.experiment = "peers"
     if variant == "smoke":

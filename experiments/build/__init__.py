@@ -9,7 +9,7 @@ from experiments.build.problems import Problem, problem
 from experiments.build.published import published_numbers, read_published
 from experiments.build.schedules import schedule, span
 from experiments.build.scoring import MAKE, Scorer, frechet, scorer, space
-from experiments.build.settings import settings
+from experiments.build.sections import changed, check_config, settings
 from experiments.build.solver_methods import Method, hash_of_ems, make_methods, method, methods
 from experiments.build.sources import Source
 from experiments.build.tables import Tables
@@ -22,6 +22,8 @@ __all__ = [
     "Scorer",
     "Source",
     "Tables",
+    "changed",
+    "check_config",
     "coordinates",
     "find",
     "frechet",

@@ -9,9 +9,11 @@ import jax
 import numpy as np
 
 import gaussian
+from configs.sections import Grid
 from experiments.build.jumps import data_gaussian
 from experiments.build.networks import Network, network, weights_of
 from experiments.build.schedules import is_guided, schedule, span
+from experiments.build.sections import settings
 from experiments.build.sources import Source
 from experiments.build.tables import Tables
 from experiments.support import keys
@@ -111,10 +113,11 @@ def problem(config, *, guidance=True, schedule_name: str | None = None, basis: s
     exact = None
     if config.model.name == "mixture":
         exact = found.params if found.basis is None else found.params["network"]
+    grid = settings(config.grid, Grid)
     tables = Tables(
         solved,
-        span(config.grid, solved),
-        config.grid,
+        span(grid, solved),
+        grid,
         found.prediction,
         config.guidance.scale,
         gaussian=bool(config.teleport.gaussian) and not guided,

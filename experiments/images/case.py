@@ -25,7 +25,9 @@ from experiments.metrics.passport import ORIGIN, passport
 from experiments.sampling.alignment import align
 from experiments.sampling.sampler import build_mesh, make_generator
 from experiments.support.mesh import place
-from experiments.support.processes import patiently, stop_if_told, together
+from experiments.support.signals import patiently
+from experiments.support.signals import stop_if_told
+from experiments.support.processes import together
 from solvers import Table
 from solvers.fingerprint import fingerprint
 

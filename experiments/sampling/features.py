@@ -13,7 +13,8 @@ from experiments.images.case import behind, counted, regroup, sizes_of
 from experiments.metrics.spaces import Space
 from experiments.sampling.store import Blocks
 from experiments.support.mesh import make_mesh, place, stream
-from experiments.support.processes import patiently, stop_if_told
+from experiments.support.signals import patiently
+from experiments.support.signals import stop_if_told
 from solvers.fingerprint import fingerprint
 
 

@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 
 from configs import default
+from experiments.data import datasets
 from experiments.metrics import distances as metrics
 from experiments.metrics.frechet import Frechet, load_reference
 from experiments.metrics.moments import Moments, moments
-from experiments.metrics.spaces import Space, features
+from experiments.metrics.spaces import Space
 from experiments.networks import classifier as experiment
+from experiments.support.features import features
 from models import classifier as classifiers
 from tests.experiments.data.test_data import write_set
 
@@ -71,8 +73,10 @@ def test_the_experiment_leaves_classifier_and_reference(tmp_path):
     assert reference["test_pixel_cov"].shape == (784, 784) and reference["train_feature_mean"].shape == (128,)
     target = metrics.target(reference["train_feature_mean"], reference["train_feature_cov"])
     distance = Frechet(Space("classifier", *classifiers.load(tmp_path / "run/classifier.npz")), target)
-    test = experiment.data.load("fashion_mnist", tmp_path / "data")[2]
-    np.testing.assert_allclose(distance(test)["frechet"], results["frechet_of_test_images"]["130"], rtol=1e-4)
+    test = datasets.load("fashion_mnist", tmp_path / "data")[2]
+    np.testing.assert_allclose(
+        distance.of_rows(features(distance.space, test))["frechet"], results["frechet_of_test_images"]["130"], rtol=1e-4
+    )
     (tmp_path / "run/reference.npz").write_bytes(b"half")
     with pytest.raises(ValueError, match="reference.npz is truncated"):
         load_reference(tmp_path / "run/reference.npz")
