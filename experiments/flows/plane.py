@@ -31,8 +31,6 @@ def run(config, workdir) -> dict:
     mixture, threshold = build.mixture(config), build.settings(config.trajectories, Trajectories).threshold
     if tuple(mixture.shape) != (2,):
         raise ConfigError(f"flows are drawn in the plane, got mixture.shape = {tuple(mixture.shape)}: set (2,)")
-    if not own.schedules:
-        raise ConfigError("flows.schedules is empty: name some of edm, vp, vp_cosine, vp_discrete, flow")
     laws = distributions(mixture, config.mixture.seed, own.points)
     z = keys.initial_noise(config.sample.seed, np.arange(own.count), (2,))
     for name in own.schedules:

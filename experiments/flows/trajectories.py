@@ -24,7 +24,7 @@ from experiments.data.progress import Progress
 from experiments.flows import trajectory_plots
 from experiments.flows.integrate import Ode, follow, follow_closed_forms
 from experiments.flows.numbers import COLUMNS, compare
-from experiments.support.errors import ConfigError, config_errors
+from experiments.support.errors import config_errors
 from experiments.support.scores import write_csv
 from experiments.support.tables import text_table
 from solvers.grid import GRIDS
@@ -48,8 +48,6 @@ def run(config, workdir) -> dict:
     workdir, own = Path(workdir), build.settings(config.trajectories, Trajectories)
     problem, batch = build.problem(config, basis="pixels"), build.settings(config.sample, Sampling).batch
     network, schedule, indices = problem.network, problem.schedule, np.arange(own.count)
-    if own.count < 2:
-        raise ConfigError(f"trajectories.count must be at least 2, for standard errors, got {own.count}")
     with config_errors():
         times = GRIDS["lam_uniform"](schedule, own.levels - 1, *problem.span)
         data = problem.source.training()
