@@ -47,8 +47,8 @@ def run(config, workdir) -> dict:
     write_csv(workdir / "results.csv", found["rows"], COLUMNS)
     files.write_json(workdir / "results.json", found)
     for row in found["summary"]:
-        parts_at = f"{row['x_parts_at']:.3g} (mean over {own.count})"
-        print(f"{TITLES[row['name']]} and mixture part at sigma / alpha = {parts_at}")
+        level = "no level" if row["x_parts_at"] is None else f"sigma / alpha = {row['x_parts_at']:.3g}"
+        print(f"{TITLES[row['name']]} and mixture part at {level} (mean over {own.count})")
     return found
 
 

@@ -38,10 +38,7 @@ def run(config, workdir) -> dict:
             f"images are {data.train.shape[1:]}, the network's {problem.network.shape}: name its data set in data"
         )
     x = explained.aligned(pixels.to_float(data.train))
-    images = {"train": x[: own.images], "test": pixels.to_float(data.test[: own.images])}
-    points = {
-        split: explained.make_points(some, own.sigmas, problem.schedule, problem.seed) for split, some in images.items()
-    }
+    points = explained.make_splits(problem, data, own.sigmas, own.images)
     kept = Kept(workdir / "parts", identity(problem, own, data))
     batch, mean = build.settings(config.sample, Sampling).batch, x.mean(axis=0, dtype=np.float64)
     rows = measure_all(problem, points, mean, closed_forms(own, x, data.labels), kept, batch)

@@ -12,11 +12,14 @@ import jax
 import numpy as np
 
 from experiments.build import Network
+from experiments.data import pixels
+from experiments.data.arrays import Dataset
 from experiments.support.mesh import make_mesh, place, stream
 from gaussian import analysis
 from models import as_prediction
 
 KINDS = ("score", "denoiser", "centered")
+SPLITS = ("train", "test")
 
 
 class Points(NamedTuple):
@@ -35,6 +38,15 @@ def make_points(images, sigmas, schedule, seed=0) -> Points:
     sigmas = np.asarray(sigmas, np.float64)
     t = schedule.t_of_lam(-np.log(sigmas))
     return Points(np.asarray(images, np.float32), sigmas, schedule.alpha(t), schedule.sigma(t), t, seed)
+
+
+def make_splits(problem, data: Dataset, sigmas, count: int) -> dict[str, Points]:
+    """{split: Points} of the first `count` training images, and of as many test images, for a Problem's schedule."""
+    images = {"train": data.train, "test": data.test}
+    return {
+        split: make_points(pixels.to_float(x[:count]), sigmas, problem.schedule, problem.seed)
+        for split, x in images.items()
+    }
 
 
 @cache

@@ -33,7 +33,6 @@ from experiments.support.kept import Kept
 from experiments.support.scores import write_csv
 from solvers.fingerprint import checksum, checksum_of_file
 
-SPLITS = ("train", "test")
 COLUMNS = ("step", "images_seen", "split", "sigma", "name", *(k + end for k in explained.KINDS for end in ("", "_se")))
 
 
@@ -77,13 +76,11 @@ def measure_all(problem, own, snapshots: dict[int, Path], folder: Path, batch: i
     found = {step: kept[step].read(f"{step:08d}") for step in snapshots}
     if missing := {step: path for step, path in snapshots.items() if found[step] is None}:
         closed = closed_forms(data.train, data.labels, own.components, own.rank)
-        images = {"train": pixels.to_float(data.train[: own.images]), "test": pixels.to_float(data.test[: own.images])}
-        schedule, seed = problem.schedule, problem.seed
-        points = {split: explained.make_points(x, own.sigmas, schedule, seed) for split, x in images.items()}
+        points = explained.make_splits(problem, data, own.sigmas, own.images)
         for step, values, seen in measure(problem, closed, points, missing, batch):
             kept[step].write(f"{step:08d}", values, [seen])
             found[step] = values, [seen]
-    values = {split: np.stack([arrays[split] for arrays, _ in found.values()]) for split in SPLITS}
+    values = {split: np.stack([arrays[split] for arrays, _ in found.values()]) for split in explained.SPLITS}
     return Course(list(found), [seen for _, (seen,) in found.values()], [float(s) for s in own.sigmas], values)
 
 

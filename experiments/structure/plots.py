@@ -3,8 +3,9 @@
 import numpy as np
 
 from experiments.data import pixels
+from experiments.structure.explained import SPLITS
 from experiments.structure.published import explained_shares
-from experiments.structure.summary import LONG, SPLITS, curves
+from experiments.structure.summary import LONG, curves
 from experiments.support.plots import plt, save, tile
 
 SHOWN = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # noise levels of the sweeps

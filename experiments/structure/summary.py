@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from experiments.structure.explained import KINDS
+from experiments.structure.explained import KINDS, SPLITS
 from experiments.support.tables import text_table
 from gaussian import analysis
 
-SPLITS = ("train", "test")
 LONG = {"score": "score", "denoiser": "denoiser", "centered": "denoiser counted from the data's mean"}
 CERTAIN = 2  # standard errors from which on a difference counts
 

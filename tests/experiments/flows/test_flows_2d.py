@@ -96,6 +96,13 @@ def test_run(tmp_path, capsys):
     )
 
 
+def test_solutions_that_never_part(tmp_path, capsys):
+    config = configs.get_config("smoke")
+    config.trajectories.threshold = 1e6
+    assert [row["x_parts_at"] for row in flows_2d.run(config, tmp_path)["summary"]] == [None, None]
+    assert "points and mixture part at no level" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "key, value, message",
     [("flows.range", (0.1, 2.0), "falling"), ("flows.schedules", (), "one schedule"), ("mixture.shape", (3,), "plane")],
