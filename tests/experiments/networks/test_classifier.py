@@ -7,9 +7,11 @@ import pytest
 from configs import default
 from experiments.data import datasets
 from experiments.metrics import distances
-from experiments.metrics.frechet import Frechet, load_reference
+from experiments.metrics.frechet import load_reference
+from experiments.metrics.moments import moments
 from experiments.metrics.spaces import Space
 from experiments.networks import classifier, feature_network
+from experiments.support.features import features
 from models import classifier as classifiers
 from tests.experiments.data.test_data import write_set
 
@@ -46,9 +48,10 @@ def test_the_experiment_leaves_classifier_and_reference(tmp_path):
     reference = load_reference(tmp_path / "run/reference.npz")
     assert reference["test_pixel_cov"].shape == (784, 784) and reference["train_feature_mean"].shape == (128,)
     target = distances.target(reference["train_feature_mean"], reference["train_feature_cov"])
-    distance = Frechet(Space("classifier", *classifiers.load(tmp_path / "run/classifier.npz")), target)
-    test = datasets.load("fashion_mnist", tmp_path / "data").test
-    np.testing.assert_allclose(distance(test)["frechet"], results["frechet_of_test_images"]["130"], rtol=1e-4)
+    space = Space("classifier", *classifiers.load(tmp_path / "run/classifier.npz"))
+    found = moments(features(space, datasets.load("fashion_mnist", tmp_path / "data").test))
+    expected = distances.distance(*found, target)
+    np.testing.assert_allclose(results["frechet_of_test_images"]["130"], expected, rtol=1e-4)
     (tmp_path / "run/reference.npz").write_bytes(b"half")
     with pytest.raises(ValueError, match="reference.npz is truncated"):
         load_reference(tmp_path / "run/reference.npz")
