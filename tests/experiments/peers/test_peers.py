@@ -238,13 +238,13 @@ def test_why_a_peer_is_missing(error, expected):
 @pytest.mark.parametrize(
     "key, value, expected",
     [
-        ("steps", 2, "peers.steps must be at least 3, got 2"),
+        ("steps", 2, "peers.steps must be from 3 to 10,000, got 2"),
         ("nodes", 6, "peers.nodes must be a multiple of peers.steps = 4, got 6"),
-        ("repeats", 0, "peers.repeats must be at least 1, got 0"),
-        ("nfe", 1, "peers.nfe must be at least 2, got 1"),
-        ("batch", -1, "peers.batch must be at least 0, got -1"),
+        ("repeats", 0, "peers.repeats must be from 1 to 1,000,000, got 0"),
+        ("nfe", 1, "peers.nfe must be from 2 to 10,000, got 1"),
+        ("batch", -1, "peers.batch must be from 0 to 1,000,000, got -1"),
         ("channels", 48, "peers.channels must be a multiple of 32, got 48"),
-        ("shapes", "4x8x8x3, 7", "like 64x32x32x3, samples first, got '7'"),
+        ("shapes", "4x8x8x3, 7", "shapes like 64x32x32x3, samples first, got '4x8x8x3, 7': separate them by commas"),
         ("shapes", "4x0", "got '4x0'"),
         ("dpm_v3", "no/such", "peers.dpm_v3 must be a checkout of github.com/thu-ml/DPM-Solver-v3, no/such has no"),
         (

@@ -207,14 +207,18 @@ def test_a_filled_cache_spares_the_compiler():
 @pytest.mark.parametrize(
     "key, value, expected",
     [
-        ("throughput.batches", (), r"throughput.batches must be numbers of at least 1, got \(\): name one, or several"),
+        (
+            "throughput.batches",
+            (),
+            r"throughput.batches must be 1 or more numbers, at least 1, got \(\): name one, or several",
+        ),
         ("throughput.batches", (8, 0), r"at least 1, got \(8, 0\)"),
-        ("throughput.devices", (0, 1), r"throughput.devices must be numbers of at least 1, got \(0, 1\)"),
+        ("throughput.devices", (0, 1), r"throughput.devices must be 1 or more numbers, at least 1, got \(0, 1\)"),
         ("throughput.devices", (4, 8), r"some of at most 2, got \(4, 8\): cpu_devices simulates more"),
         ("throughput.count", 0, "throughput.count must be at least 1, got 0: raise it"),
         ("throughput.segment", 0, "throughput.segment must be at least 1, got 0: raise it"),
         ("throughput.segment", 44, "throughput.segment must be at most throughput.count = 43, got 44: lower it"),
-        ("throughput.repeats", 0, "throughput.repeats must be at least 1, got 0: raise it"),
+        ("throughput.repeats", 0, "throughput.repeats must be from 1 to 1,000,000, got 0"),
         ("sample.block", 0, "sample.block must be at least 1, got 0: raise it"),
         ("sample.devices", 3, "sample.devices = 3: there are 2 devices, choose 1 to 2"),
         ("sample.keep", "jpg", "sample.keep must be one of npz, png, none, got 'jpg'"),
