@@ -6,9 +6,9 @@ from experiments.build.chosen import chosen
 from experiments.build.entries import nfes, solver, solvers
 from experiments.build.mixtures import mixture
 from experiments.build.networks import Network
-from experiments.build.problems import Problem, problem
+from experiments.build.problems import Problem, make_tables, problem
 from experiments.build.published import published_numbers, read_published
-from experiments.build.schedules import schedule, span
+from experiments.build.schedules import is_guided, schedule, span
 from experiments.build.scoring import MAKE, Scorer, frechet, scorer, space
 from experiments.build.sections import changed, check_config, settings
 from experiments.build.solver_methods import Method, hash_of_ems, make_methods, method, methods
@@ -30,9 +30,11 @@ __all__ = [
     "find",
     "frechet",
     "hash_of_ems",
+    "is_guided",
     "load_checkpoint",
     "locate",
     "make_methods",
+    "make_tables",
     "method",
     "methods",
     "mixture",

@@ -45,7 +45,8 @@ def read_idx(path) -> np.ndarray:
     try:
         with (gzip.open if packed else open)(path, "rb") as file:
             head = file.read(20)
-            sizes = np.frombuffer(head[4 : len(head) // 4 * 4][: 4 * min(head[3], 4)], ">u4").tolist() if head[3:] else [0]
+            whole = head[: len(head) // 4 * 4]
+            sizes = np.frombuffer(whole[4 : 4 + 4 * min(head[3], 4)], ">u4").tolist() if len(head) > 3 else [0]
             content = head + file.read(min(math.prod(sizes), BYTES) + 1)  # one more, so that what is too long shows
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} is a truncated or corrupted gzip file ({error}): {REMEDY}") from error

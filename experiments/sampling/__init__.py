@@ -1,5 +1,7 @@
 """Samples of a problem by a method: drawn on all devices, kept in blocks, compared with a fine solution."""
 
+from experiments.sampling.alignment import align
+from experiments.sampling.exact import solve
 from experiments.sampling.features import gather, stamp
 from experiments.sampling.reference import REFERENCE, fine_method, solve_exactly
 from experiments.sampling.sampler import Sampler, aligned
@@ -10,6 +12,7 @@ __all__ = [
     "REFERENCE",
     "Blocks",
     "Sampler",
+    "align",
     "aligned",
     "behind",
     "check_keep",
@@ -18,6 +21,7 @@ __all__ = [
     "gather",
     "regroup",
     "sizes_of",
+    "solve",
     "solve_exactly",
     "stamp",
 ]

@@ -210,7 +210,7 @@ def test_a_filled_cache_spares_the_compiler():
         (
             "throughput.batches",
             (),
-            r"throughput.batches must be 1 or more numbers, at least 1, got \(\): name one, or several",
+            r"throughput.batches must be 1 or more numbers, at least 1, got \(\): name",
         ),
         ("throughput.batches", (8, 0), r"at least 1, got \(8, 0\)"),
         ("throughput.devices", (0, 1), r"throughput.devices must be 1 or more numbers, at least 1, got \(0, 1\)"),
