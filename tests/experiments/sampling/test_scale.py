@@ -19,6 +19,7 @@ from experiments.data.pixels import to_uint8
 from experiments.sampling import Sampler
 from experiments.support.mesh import make_mesh
 from gaussian import Mixture, gaussian_ems
+from solvers import npz
 from solvers.ems import save_ems
 from tests.helpers.places import ROOT
 from tests.helpers.processes import CACHE, child, start
