@@ -60,8 +60,8 @@ def run(config, workdir) -> list[dict]:
 def counts_of(own: Sampling) -> list[int]:
     """The numbers of samples that are scored: the first so many; at last, of all that are wanted."""
     counts = {own.count, *((own.scored,) if isinstance(own.scored, int) else own.scored)}
-    if min(counts) < 1 or max(counts) > own.count:
-        raise ConfigError(f"sample.scored must be from 1 to sample.count = {own.count}, got {own.scored}")
+    if max(counts) > own.count:
+        raise ConfigError(f"sample.scored must be at most sample.count = {own.count}, got {own.scored}: lower it")
     return sorted(counts)
 
 

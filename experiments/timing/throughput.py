@@ -77,12 +77,6 @@ def run(config, workdir) -> list[dict]:
 
 def check(own: Throughput) -> None:
     """ConfigError for what the devices, or two keys together, do not allow."""
-    for key in ("batches", "devices"):
-        values = several(getattr(own, key))
-        if not values or values[0] < 1:
-            raise ConfigError(
-                f"throughput.{key} must be numbers of at least 1, got {getattr(own, key)}: name one, or several"
-            )
     if several(own.devices)[0] > (there := len(jax.devices())):
         remedy = "cpu_devices simulates more" if jax.devices()[0].platform == "cpu" else "name fewer"
         raise ConfigError(f"throughput.devices must name some of at most {there}, got {own.devices}: {remedy}")

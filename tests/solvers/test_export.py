@@ -13,21 +13,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from experiments.build.network import build_model
 from jax import export
 
 import gaussian
 import models
 from configs import toy_gmm
-from experiments.build.schedules import build_schedule, initial_scale
-from experiments.build.tables import build_table
+from configs.sections import Ems
+from experiments import build, ems
 from experiments.data import pixels
-from experiments.ems.estimate import make_plan
-from experiments.flows import integrate as follow
+from experiments.flows import integrate
 from experiments.metrics.spaces import Space
 from experiments.networks import feature_network
 from experiments.networks import step as updates
-from experiments.sampling import draw as runner
+from experiments.sampling import draw
 from experiments.structure import explained
 from models.classifier import Classifier
 from models.inception import Inception
@@ -56,18 +54,20 @@ def folder(tmp_path_factory):
     return path
 
 
-def sampling(config, options=None, ems=None, jump=None, dtype=np.float32):
+def sampling(config, options=None, statistics=None, jump=None, dtype=np.float32):
     """All of `sample` for a batch, from seeds to samples."""
-    network = build_model(config)
-    table = build_table(config, options or {"name": "unipc"}, 4, network.prediction, ems).astype(dtype)
-    draw = runner.make_draw(network.make, network.shape, initial_scale(config), network.basis is not None)
-    return draw, (network.params, jump, table, 4, 0, INDICES, INDICES)
+    problem = build.problem(config)
+    network, options = problem.network, {"teleport": None} | (options or {"name": "unipc"})
+    table = problem.tables.build(options, 4, statistics).astype(dtype)
+    run = draw.make_draw(network.make, network.shape, problem.scale, network.basis is not None)
+    return run, (network.params, jump, table, 4, 0, INDICES, INDICES)
 
 
 def visit(config):
     """One noise level of a model's statistics, for points in two groups."""
-    network = build_model(config)
-    plan = make_plan(config, network)._replace(groups=2)
+    problem = build.problem(config)
+    network = problem.network
+    plan = ems.make_plan(problem, build.settings(config.ems, Ems), network)._replace(groups=2)
     table, points = moments._table(plan), np.zeros((2, 1, *SHAPE), np.float32)
     number = INDICES[:, None]
     state = jax.eval_shape(moments._batched(partial(moments._start, plan, table), (0, 0)), points, number)
@@ -110,32 +110,33 @@ def features(name, module, shape):
 
 def denoising(config):
     """What explained variance, and the analysis of scores, evaluate."""
-    network = build_model(config)
-    function = explained.network_function(network, build_schedule(config))
+    problem = build.problem(config)
+    network, function = problem.network, explained.network_function(problem.network, problem.schedule)
     work = partial(explained._denoise, function)
     return work, (network.params, np.ones(3, np.float32), 0, np.zeros((2, *SHAPE), np.float32), INDICES, INDICES)
 
 
 def trajectories(config):
-    schedule, network = build_schedule(config), build_model(config)
-    table = follow.fine_table(schedule, np.array([80.0, 5.0, 1.0, 0.1])).astype(np.float32)
-    work = partial(follow._trace, explained.network_function(network, schedule), schedule)
+    problem = build.problem(config)
+    schedule, network = problem.schedule, problem.network
+    table = integrate.fine_table(schedule, np.array([80.0, 5.0, 1.0, 0.1])).astype(np.float32)
+    work = partial(integrate._trace, explained.network_function(network, schedule), schedule)
     return work, (network.params, table, np.zeros((2, *SHAPE), np.float32), INDICES)
 
 
 def mixtures(double=False):
     """Closed forms in place of a network; in float64, orders of convergence are measured on them."""
     config = toy_gmm.get_config("smoke")
-    draw, arguments = sampling(config, dtype=np.float64 if double else np.float32)
+    run, arguments = sampling(config, dtype=np.float64 if double else np.float32)
     if not double:
-        return draw, arguments
-    network, table = build_model(config), arguments[2]
-    return lambda m, table, x: runner.advance(network.make(m, 0), table, x, 4), (network.params, table, np.zeros(2))
+        return run, arguments
+    network, table = build.problem(config).network, arguments[2]
+    return lambda m, table, x: draw.advance(network.make(m, 0), table, x, 4), (network.params, table, np.zeros(2))
 
 
 def finished():
     """What becomes of samples on the devices: are they finite, and as uint8."""
-    return lambda x: (runner._finite(x), pixels.to_uint8(x)), (np.zeros((2, *SHAPE), np.float32),)
+    return lambda x: (draw.finite_samples(x), pixels.to_uint8(x)), (np.zeros((2, *SHAPE), np.float32),)
 
 
 def of_network(name, dtype):

@@ -12,12 +12,14 @@ import pytest
 
 import main
 from configs import peers as recipe
-from experiments.peers import contest as peer_contest
-from experiments.peers import peers
+from configs.sections import Peers
+from experiments import build
+from experiments.peers import beside, overhead
 from experiments.peers.case import OURS, cheap, make_case, ours, traffic
-from experiments.peers.contest import HERE, overheads, resident_peak, timings, turns
 from experiments.peers.network import THERE, Contest, compare, difference, numbers, share
-from experiments.peers.samplers import PEERS, Missing, Peer, importing
+from experiments.peers.official import PEERS, Peer
+from experiments.peers.overhead import HERE, overheads, resident_peak, timings, turns
+from experiments.peers.samplers import Missing, importing
 from experiments.support.errors import ConfigError
 from solvers import SOLVERS
 from solvers.schedule import EDM
@@ -80,9 +82,7 @@ def test_what_is_there_is_measured_and_the_rest_is_said(monkeypatch):
         "none": missing,
         "broken": lambda *_: 1 / 0,
     }
-    monkeypatch.setattr(
-        peer_contest, "PEERS", [Peer(name, "DPM-Solver++(2M)", make) for name, make in registry.items()]
-    )
+    monkeypatch.setattr(overhead, "PEERS", [Peer(name, "DPM-Solver++(2M)", make) for name, make in registry.items()])
     rows = {row["library"]: row for row in overheads(make_case(IMAGES, 4, 4), 2, "") if row["library"] != HERE}
     assert rows["same"]["difference"] == 0 and rows["off"]["difference"] == pytest.approx(0.25)
     assert all("ours_over_this" in rows[name] and "status" not in rows[name] for name in ("same", "off"))
@@ -126,10 +126,10 @@ def test_what_comes_before_a_run_is_not_timed(monkeypatch):
         now["wall"] += wall
         now["cpu"] += cpu
 
-    monkeypatch.setattr(peer_contest.time, "perf_counter", lambda: now["wall"])
-    monkeypatch.setattr(peer_contest.time, "process_time", lambda: now["cpu"])
+    monkeypatch.setattr(overhead.time, "perf_counter", lambda: now["wall"])
+    monkeypatch.setattr(overhead.time, "process_time", lambda: now["cpu"])
     works = {"a": (functools.partial(work, "a", 3.0, 5.0), functools.partial(work, "before a", 100.0, 100.0))}
-    works["b"] = functools.partial(work, "b", 1.0, 2.0), peer_contest.nothing
+    works["b"] = functools.partial(work, "b", 1.0, 2.0), overhead.nothing
     seconds = turns(works, 2)
     assert seconds["wall"]["a"].tolist() == [3, 3] and seconds["cpu"]["a"].tolist() == [5, 5]
     assert seconds["wall"]["b"].tolist() == [1, 1] and seconds["cpu"]["b"].tolist() == [2, 2]
@@ -178,7 +178,7 @@ def test_memory_is_the_peak_of_the_work():
 
 @pytest.fixture(scope="module")
 def contest():
-    found = Contest(settings().peers)
+    found = Contest(build.settings(settings().peers, Peers))
     found.ours = functools.cache(found.ours)  # compiles once
     return found
 
@@ -238,13 +238,13 @@ def test_why_a_peer_is_missing(error, expected):
 @pytest.mark.parametrize(
     "key, value, expected",
     [
-        ("steps", 2, "peers.steps must be at least 3, got 2"),
+        ("steps", 2, "peers.steps must be from 3 to 10,000, got 2"),
         ("nodes", 6, "peers.nodes must be a multiple of peers.steps = 4, got 6"),
-        ("repeats", 0, "peers.repeats must be at least 1, got 0"),
-        ("nfe", 1, "peers.nfe must be at least 2, got 1"),
-        ("batch", -1, "peers.batch must be at least 0, got -1"),
+        ("repeats", 0, "peers.repeats must be from 1 to 1,000,000, got 0"),
+        ("nfe", 1, "peers.nfe must be from 2 to 10,000, got 1"),
+        ("batch", -1, "peers.batch must be from 0 to 1,000,000, got -1"),
         ("channels", 48, "peers.channels must be a multiple of 32, got 48"),
-        ("shapes", "4x8x8x3, 7", "like 64x32x32x3, samples first, got '7'"),
+        ("shapes", "4x8x8x3, 7", "shapes like 64x32x32x3, samples first, got '4x8x8x3, 7': separate them by commas"),
         ("shapes", "4x0", "got '4x0'"),
         ("dpm_v3", "no/such", "peers.dpm_v3 must be a checkout of github.com/thu-ml/DPM-Solver-v3, no/such has no"),
         (
@@ -256,5 +256,5 @@ def test_why_a_peer_is_missing(error, expected):
 )
 def test_a_mistake_is_one_sentence_before_anything_is_computed(key, value, expected, tmp_path):
     with pytest.raises(ConfigError, match=expected):
-        peers.run(settings(**{key: value}), tmp_path)
+        beside.run(settings(**{key: value}), tmp_path)
     assert not list(tmp_path.iterdir())

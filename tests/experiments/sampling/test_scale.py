@@ -9,17 +9,17 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
-from experiments.build.network import build_labels, build_model
 
 import main
 import models
 from configs import fashion_mnist
-from experiments.build.tables import build_table
+from experiments import build
 from experiments.data import blocks
 from experiments.data.pixels import to_uint8
-from experiments.sampling import draw as runner
+from experiments.sampling import Sampler
 from experiments.support.mesh import make_mesh
 from gaussian import Mixture, gaussian_ems
+from solvers import npz
 from solvers.ems import save_ems
 from tests.helpers.places import ROOT
 from tests.helpers.processes import CACHE, child, start
@@ -41,13 +41,11 @@ def make_config(**overrides):
 def draw_all(folder):
     """Noise and images of every case, into files; in a process with eight devices."""
     config = make_config()
-    network = build_model(config)
-    table = build_table(config, {"name": "unipc", "order": 3}, 5, network.prediction).astype(np.float32)
-    draw = runner.make_draw(network.make, network.shape, SCALE)
-    fixed = {"indices": np.arange(COUNT), "labels": build_labels(config, network, np.arange(COUNT)), "seed": 0}
+    problem, indices = build.problem(config), np.arange(COUNT)
+    method = build.method(problem, "unipc", {"name": "unipc", "order": 3, "teleport": None}, 5)
     for batch, devices in CASES:
-        where = {"batch": batch, "mesh": make_mesh(jax.devices()[:devices])}
-        whole = (list(runner.generate(draw, network.params, table, rows, **fixed, **where)) for rows in (0, 5))
+        sampler = Sampler(problem, batch, make_mesh(jax.devices()[:devices]))
+        whole = (list(sampler.batches(method, indices, seed=0, rows=rows)) for rows in (0, 5))
         noise, samples = (np.concatenate([part for _, part in parts]) for parts in whole)
         np.savez(folder / f"{batch}-{devices}.npz", noise=noise, images=to_uint8(samples))
 
