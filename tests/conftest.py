@@ -4,6 +4,7 @@ Several threads of BLAS wait for each other in small matrices, many times longer
 """
 
 import os
+from collections import Counter
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -24,6 +25,20 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 # the same examples in every run; for others: pytest --hypothesis-profile=default --hypothesis-seed=random
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("same")
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items):
+    """Of a test that is marked thin(k), all cases but every k-th are deep. Where k has no divisor in common with the
+    length of a list of parameters, all values of the list are among every k-th case, if there are enough.
+    """
+    count = Counter()
+    for item in items:
+        if thin := item.get_closest_marker("thin"):
+            test = item.nodeid.partition("[")[0]
+            if count[test] % thin.args[0]:
+                item.add_marker("deep")
+            count[test] += 1
 
 
 @pytest.fixture
