@@ -44,6 +44,7 @@ def only(found, *words):
         assert word in found[0], (word, found[0])
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("prediction", NAMES)
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
 def test_sound_models_have_no_findings_and_wrong_predictions_are_named(schedule, prediction):
@@ -82,6 +83,7 @@ def test_the_other_sign():
     only(both, "look like minus flow", "pass prediction='flow' and change the sign of the output")
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("data", [DATA, None], ids=["data", "samples"])
 @pytest.mark.parametrize(("schedule", "unit"), [(SD, "label"), (VP(), "label"), (SD, "log_sigma"), (Flow(), "sigma")])
 def test_a_network_that_wants_another_unit_of_time(schedule, unit, data):

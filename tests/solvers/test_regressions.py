@@ -87,6 +87,7 @@ def test_v3_keeps_the_times_whatever_the_statistics_grid(nodes):
     np.testing.assert_array_equal(SOLVERS["dpm_v3"](EDM(), times, ems=ems).t, times[:-1])
 
 
+@pytest.mark.thin(5)
 @pytest.mark.parametrize("name", ["dpm_solver", "dpmpp", "unipc"])
 @pytest.mark.parametrize("steps", range(1, 13))
 @pytest.mark.parametrize("schedule", [EDM(), Flow()], ids=repr)
