@@ -174,6 +174,7 @@ def test_sampling_stays_within_the_noise_that_a_network_is_for(tmp_path):
     assert build_model(small_config(tmp_path / "net.pkl", **{"grid.t_end": 0.02})).shape == (16, 16, 3)
 
 
+@pytest.mark.deep
 def test_the_command_of_the_paper_on_a_small_file_of_edm(tmp_path):
     """configs/cifar10.py as it stands, with fewer of everything: statistics, then the published DPM-Solver-v3."""
     write_edm(tmp_path / "net.pkl", "edm_ddpmpp_vp")

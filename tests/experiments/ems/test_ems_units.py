@@ -90,6 +90,7 @@ def whole(request, tmp_path_factory):
     return request.param, workdir, make(workdir, **{"ems.rule": request.param})
 
 
+@pytest.mark.thin(2)
 def test_a_run_that_is_killed_goes_on_to_the_same_bits(whole, tmp_path, gathered, monkeypatch):
     """SIGKILL at random events: calls and returns of the code between the first look for a unit and the last file."""
     monkeypatch.chdir(ROOT)

@@ -89,8 +89,8 @@ def test_no_batch_and_no_number_of_devices_changes_an_image(drawn, tmp_path):
         assert_same_draws(got, drawn[CASES[0]])
 
 
-COLOURS = [(32, 32, 3), pytest.param((64, 64, 3), marks=pytest.mark.deep)]
 RUNS = [(1, 1), (16, 4), (64, 1), (64, 4)]  # batch, devices
+COLOURS = [((32, 32, 3), RUNS[:2]), *(pytest.param((n, n, 3), RUNS, marks=pytest.mark.deep) for n in (32, 64))]
 
 
 def colour_config(folder, shape, batch, devices):
@@ -114,18 +114,18 @@ def colour_config(folder, shape, batch, devices):
     return make_config(**found | {"features": "none", "teleport.gaussian": "", "classifier": "", "reference": ""})
 
 
-def draw_colours(folder, shape):
-    for batch, devices in RUNS:
+def draw_colours(folder, shape, runs):
+    for batch, devices in runs:
         config = colour_config(folder, shape, batch, devices)
         main.run_experiment(config, folder / f"{batch}-{devices}")
 
 
-@pytest.mark.parametrize("shape", COLOURS, ids=str)
-def test_batches_and_devices_change_no_colour_image(tmp_path, shape, monkeypatch):
+@pytest.mark.parametrize("shape, runs", COLOURS, ids=str)
+def test_batches_and_devices_change_no_colour_image(tmp_path, shape, runs, monkeypatch):
     """The whole path of `sample`, from files to files, at sizes where sums of the engine are compiled differently."""
     monkeypatch.chdir(ROOT)
-    assert child(draw_colours, tmp_path, shape, devices=4) == 0
-    first, *others = (blocks.read_images(tmp_path / f"{batch}-{devices}") for batch, devices in RUNS)
+    assert child(draw_colours, tmp_path, shape, runs, devices=4) == 0
+    first, *others = (blocks.read_images(tmp_path / f"{batch}-{devices}") for batch, devices in runs)
     assert first.shape == (COUNT, *shape) and first.std() > 20  # the samples are not all clipped, nor all grey
     for images in others:
         assert_same_images(images, first)

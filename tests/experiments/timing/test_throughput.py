@@ -55,7 +55,7 @@ def cache_settings():
     return {key: getattr(jax.config, key) for key in CACHE_KEYS}
 
 
-@pytest.mark.parametrize("scored", [False, True])
+@pytest.mark.parametrize("scored", [pytest.param(False, marks=pytest.mark.deep), True])
 def test_what_a_run_leaves(scored, frechet, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(drawing, "build_frechet", lambda config: frechet if scored else None)
     before = cache_settings()
