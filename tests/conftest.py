@@ -22,9 +22,9 @@ jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
-# the same examples in every run; others, and ten times as many: pytest --hypothesis-profile=more
+# the same examples in every run; others each time: pytest --hypothesis-profile=other
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
-hypothesis.settings.register_profile("more", max_examples=1000, deadline=None)
+hypothesis.settings.register_profile("other", deadline=None)
 hypothesis.settings.load_profile("same")
 
 
