@@ -89,6 +89,7 @@ def test_published_stages(schedule, form, variant, x64):
         agree(table, schedule, "v", x, wanted)
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("variant", ["dpmsolver", "taylor"])
 @pytest.mark.parametrize("form", BUILDERS)
 @pytest.mark.parametrize("order", [1, 2, 3])

@@ -224,7 +224,7 @@ def gaussian_ems(schedule, mean, variance, nodes):
     return EMS(lam, noise / (variance + noise), 0 * dl, -dl * mean, {"schedule": repr(schedule)})
 
 
-@pytest.mark.thin(3)
+@pytest.mark.thin(5)
 @pytest.mark.parametrize("schedule", [EDM(), VP()], ids=repr)
 @pytest.mark.parametrize("published", [True, False])
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_edm_heun_is_algorithm_1_of_edm(x64):
     np.testing.assert_allclose(sample(net, table, x)[0], wanted, rtol=0, atol=1e-12)
 
 
-@pytest.mark.thin(3)
+@pytest.mark.thin(4)
 @pytest.mark.parametrize("name", sorted(set(SOLVERS) - {"ddpm", "sde_dpmpp_2m", "edm_stochastic"}))
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
 def test_convergence_to_the_exact_solution(schedule, name, x64):
