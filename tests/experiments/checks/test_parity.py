@@ -34,7 +34,6 @@ def errors():
     }
 
 
-@pytest.mark.thin(3)
 @pytest.mark.parametrize("method", INDEX["methods"])
 def test_official_numbers(errors, method):
     found = {case: error for case, error in errors.items() if case.method == method}
