@@ -32,14 +32,24 @@ def settings(**overrides):
     return config
 
 
-@pytest.fixture
-def alone(monkeypatch):
+def hide_peers(patch):
     """Nothing of others is installed."""
     for name in LIBRARIES:
-        monkeypatch.setitem(sys.modules, name, None)
+        patch.setitem(sys.modules, name, None)
 
 
-def test_a_run_without_any_peer(alone, tmp_path, capsys):
+@pytest.fixture(scope="module")
+def contest():
+    with pytest.MonkeyPatch.context() as patch:
+        hide_peers(patch)
+        found = Contest(settings().peers)
+    found.ours = functools.cache(found.ours)  # compiles once
+    return found
+
+
+def test_a_run_without_any_peer(contest, tmp_path, monkeypatch, capsys):
+    hide_peers(monkeypatch)
+    monkeypatch.setattr(peers.peer_network, "Contest", lambda settings: contest)
     main.run_experiment(settings(shapes="3x20"), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
         *(".lock", "config.json", "results.csv", "results.json", "peers.png")
@@ -173,13 +183,6 @@ def test_memory_is_the_peak_of_the_work():
         pytest.skip("the system does not tell")
     assert 0.98 * size < found < 1.25 * size  # the system counts in batches of pages
     assert resident_peak(lambda: None) < size / 16
-
-
-@pytest.fixture(scope="module")
-def contest():
-    found = Contest(settings().peers)
-    found.ours = functools.cache(found.ours)  # compiles once
-    return found
 
 
 @pytest.mark.parametrize("error, timed", [(1e-4, True), (1e-2, False), (np.nan, False)])
