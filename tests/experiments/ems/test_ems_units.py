@@ -214,6 +214,7 @@ def test_asking_again_does_not_compute(tmp_path, gathered, monkeypatch):
     assert_same(more, make(tmp_path / "fresh", **{"ems.points": 64}))
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize(
     "other",
     [{"ems.seed": 2}, {"mixture.radius": 0.7}, {"ems.nodes": 11}, {"grid.t_end": 0.01}, {"ems.rule": "trajectory"}]
