@@ -54,6 +54,7 @@ def times(schedule, n):
     return GRIDS["lam_uniform"](schedule, n, 0.98 * schedule.t_max, schedule.t_min)
 
 
+@pytest.mark.thin(7)
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize(("solver", "options"), TABLES, ids=[name for name, _ in TABLES])

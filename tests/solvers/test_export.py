@@ -193,6 +193,7 @@ def text_of(build, folder) -> str:
     return program.mlir_module()
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_program_lowers_for_accelerators_without_float64(name, folder):
     text = text_of(PROGRAMS[name], folder)

@@ -18,6 +18,7 @@ from experiments.support.features import features
 from tests.experiments.images.test_sample import make, make_scoring, small
 from tests.whole.test_stopped import begin, finish, left_over, nothing, wait_for
 
+pytestmark = pytest.mark.deep  # by default, test_stopped kills a run once
 COUNT, BLOCK, SHAPE, LIVES = 2000, 20, (8, 8, 1), 24  # 20 of them reach their work
 PER_BLOCK = 1500  # events of the thread that writes, about
 RUN = {"mixture.shape": "(8,8,1)", "nfe": 100, "sample.count": COUNT, "sample.block": BLOCK}  # some 10 ms a block

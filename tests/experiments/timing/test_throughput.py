@@ -64,7 +64,7 @@ def cache_settings():
     return {key: getattr(jax.config, key) for key in CACHE_KEYS}
 
 
-@pytest.mark.parametrize("scored", [False, True])
+@pytest.mark.parametrize("scored", [pytest.param(False, marks=pytest.mark.deep), True])
 def test_what_a_run_leaves(scored, scorer, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(build, "scorer", lambda config: scorer if scored else None)
     before = cache_settings()
