@@ -78,7 +78,7 @@ EXPERIMENTS = {
         "images per second by batch and devices, compilation, and what limits them",
     ),
     "peers": Experiment(
-        "peers.peers",
+        "peers.beside",
         ("peers",),
         "sampling beside diffusers, k-diffusion and official codes, whatever of them is installed",
     ),

@@ -29,35 +29,6 @@ from solvers.model import (
 NETWORKS = {"unet": UNet, "song": SongUNet, "adm": ADM, "adm_classifier": ADMClassifier}
 DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}  # None: the precision of the parameters
 
-__all__ = [
-    "ADM",
-    "NETWORKS",
-    "PRECONDITIONINGS",
-    "TIME_UNITS",
-    "ADMClassifier",
-    "SongUNet",
-    "UNet",
-    "as_prediction",
-    "bind",
-    "build",
-    "check_model",
-    "classifier_guidance",
-    "denoise",
-    "denoisers",
-    "dynamic_threshold",
-    "guided",
-    "in_basis",
-    "init",
-    "load",
-    "load_params",
-    "mean_only",
-    "noisy_classifier",
-    "preconditioning",
-    "save_params",
-    "static_threshold",
-    "time_units",
-]
-
 
 def build(network: dict, dtype: str = "float32"):
     """The flax module of `network`, a dictionary of its name and hyper-parameters, as `meta["network"]` holds it."""

@@ -19,7 +19,7 @@ class Train:
     optimizer: str = key("adam", "adam | muon: fewer images for the same loss, at some 5 % more time per image")
     learning_rate: float = key(1e-3, "the largest", above(0, "raise it"))
     warmup: int = key(1000, "steps until the learning rate is reached", at_least(0))
-    ema_images: float = key(500_000, "half-life of the parameter average, in images", above(0))
+    ema_images: float = key(500_000.0, "half-life of the parameter average, in images", above(0))
     label_dropout: float = key(0.5, "share of examples trained without their label", between(0, 1))
     p_mean: float = key(-1.2, "log-normal part of the training noise, in log sigma", between(-100, 100))
     p_std: float = key(1.2, "its standard deviation", above(0))

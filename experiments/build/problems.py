@@ -12,8 +12,8 @@ import gaussian
 from configs.sections import Grid
 from experiments.build.jumps import data_gaussian
 from experiments.build.networks import Network, network, weights_of
-from experiments.build.schedules import is_guided, schedule, span
 from experiments.build.sections import settings
+from experiments.build.schedules import is_guided, schedule, span
 from experiments.build.sources import Source
 from experiments.build.tables import Tables
 from experiments.support import keys
@@ -113,20 +113,10 @@ def problem(config, *, guidance=True, schedule_name: str | None = None, basis: s
     exact = None
     if config.model.name == "mixture":
         exact = found.params if found.basis is None else found.params["network"]
-    grid = settings(config.grid, Grid)
-    tables = Tables(
-        solved,
-        span(grid, solved),
-        grid,
-        found.prediction,
-        config.guidance.scale,
-        gaussian=bool(config.teleport.gaussian) and not guided,
-        teleport=config.teleport.sigma,
-    )
     return Problem(
         found,
         solved,
-        tables,
+        make_tables(config, solved, found.prediction, guided),
         rule=str(config.model.labels),
         seed=config.sample.seed,
         dtype=config.model.dtype,
@@ -136,4 +126,18 @@ def problem(config, *, guidance=True, schedule_name: str | None = None, basis: s
         exact=exact,
         source=Source(config.data.name, config.data.path, config.images, config.mixture.seed),
         gaussian=cache(partial(data_gaussian, config, found, exact)),
+    )
+
+
+def make_tables(config, schedule, prediction: str, guided: bool) -> Tables:
+    """What makes the tables of a config, for a network of this prediction, guided or not."""
+    grid = settings(config.grid, Grid)
+    return Tables(
+        schedule,
+        span(grid, schedule),
+        grid,
+        prediction,
+        config.guidance.scale,
+        gaussian=bool(config.teleport.gaussian) and not guided,
+        teleport=config.teleport.sigma,
     )

@@ -1,20 +1,20 @@
-"""Solvers on the closed-form models of a directory of official numbers (official.py), by statistics: ems_parity.py.
+"""Solvers on the closed-form models of a directory of official numbers (oracle.py), by statistics: ems_parity.py.
 
 Sampling starts from the noise and the classes of the directory's convergence.json; errors are to the exact solution.
 """
 
+from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
-from experiments.checks import convergence, parity
+from experiments.build import Network
 from experiments.checks import oracle as official
-from experiments.compare.benchmark import errors
-from experiments.data.progress import Progress
-from experiments.sampling import exact
-from experiments.sampling.alignment import align
+from experiments.checks import runners
+from experiments.checks.solving import sample_all
+from experiments.metrics.distances import rmse
+from experiments.sampling import solve
 from solvers import SOLVERS
 from solvers.ems import EMS
 from solvers.grid import GRIDS
@@ -30,8 +30,6 @@ PEERS = {
 V3 = "DPM-Solver-v3"
 TIMES = {"karras 7": partial(GRIDS["karras"], rho=7.0), "karras 12": partial(GRIDS["karras"], rho=12.0)} | GRIDS
 EDM_GRIDS, VP_GRIDS = ("lam_uniform", "karras 7", "karras 12"), ("lam_uniform", "karras 7", "t_uniform")
-
-
 MEANS = {"rmse": lambda e: np.sqrt((e**2).mean(axis=-1)), "rmse_median": partial(np.median, axis=-1)}  # over samples
 
 
@@ -54,11 +52,15 @@ SETTINGS = {
 
 
 class Start(NamedTuple):
-    """x [n, *D] at the first time, classes [n], and the exact ends [n, *D]."""
+    """A model, x [n, *D] at the first time, labels [n], and the exact ends [n, *D]."""
 
+    network: Network
     x: np.ndarray
     labels: np.ndarray
     truth: np.ndarray
+
+    def sample(self, tables: Mapping, desc: str) -> dict:
+        return sample_all(self.network, tables, self.x, self.labels, desc)
 
 
 def load_stored(oracle, name) -> EMS:
@@ -68,38 +70,25 @@ def load_stored(oracle, name) -> EMS:
     return official.load_ems(oracle, official.Case(setting.schedule, setting.model, method, setting.skip, 0, 0, 0))
 
 
-def solve(oracle, name) -> Start:
-    """The noise and the classes of convergence.json, and their exact solution."""
+def make_start(oracle, name) -> Start:
+    """The noise and the labels of convergence.json, and their exact solution."""
     setting = SETTINGS[name]
     schedule = official.SCHEDULES[setting.schedule]
-    x = np.random.default_rng(convergence.OFFICIAL_SEED).standard_normal((convergence.OFFICIAL_COUNT, *official.SHAPE))
-    x *= 80.0 if setting.schedule == "edm" else 1.0
-    classes = 1 + int(oracle.models["gmm_class"].max()) if setting.model == "cfg" else 1
-    labels, truth = np.arange(len(x)) % classes, np.empty_like(x)
-    make = parity.make_model(oracle, schedule, setting.model)
-    for label in range(classes):
+    x = official.noise(setting.schedule, official.MANY, official.MANY_SEED)
+    network = official.network(oracle, setting.schedule, setting.model)
+    labels, truth = np.arange(len(x)) % max(1, network.classes), np.empty_like(x)
+    for label in np.unique(labels):
         mine = labels == label
-        truth[mine] = exact.solve(make(label), schedule, x[mine], schedule.t_max, schedule.t_min)
-    return Start(x, labels, truth)
-
-
-def sample_all(oracle, name, tables, start) -> dict:
-    """{key: ends [n, *D]} of {key: table}."""
-    setting = SETTINGS[name]
-    sample = parity.make_sample(oracle, official.SCHEDULES[setting.schedule], setting.model, thresholded=False)
-    with jax.enable_x64(True), Progress(total=len(tables), desc=name, unit="table") as bar:
-        ends = {}
-        for key, (table, rows) in align(tables, np.float64).items():
-            ends[key] = np.asarray(sample(table, rows, start.x, start.labels))
-            bar.update()
-    return ends
+        model = network.make(network.params, label)
+        truth[mine] = solve(model, schedule, x[mine], schedule.t_max, schedule.t_min)
+    return Start(network, x, labels, truth)
 
 
 def compare_published(oracle, name, own, start, nfes) -> list[dict]:
     """2: a row per v3 method and nfe, with the RMSE by each EMS and, relative to the stored, how far ours moves it."""
     setting, tables, refused = SETTINGS[name], {}, set()
     choices = {"stored": load_stored(oracle, name)} | own
-    for label in convergence.read_official(oracle.folder).get(name, {}):
+    for label in official.read_numbers(oracle).get(name, {}):
         method, _, suffix = label.partition("@")
         args = oracle.methods.get(method, {"args": {}})["args"]
         if not method.startswith("v3") or suffix != setting.suffix or args.get("deg"):
@@ -107,22 +96,22 @@ def compare_published(oracle, name, own, start, nfes) -> list[dict]:
         for nfe in nfes:
             case = official.Case(setting.schedule, setting.model, method, setting.skip, nfe, nfe, 0)
             try:
-                built = {key: official.build(oracle, case, lambda *_, ems=ems: ems) for key, ems in choices.items()}
+                built = {key: runners.build(oracle, case, lambda *_, ems=ems: ems) for key, ems in choices.items()}
                 tables |= {(label, nfe, key): table for key, table in built.items()}
             except ValueError as error:
                 refused.add(f"{name}: {label} is left out at {nfe} evaluations: {error}")
     print("\n".join(sorted(refused)), end="\n" * bool(refused))
-    ends = sample_all(oracle, name, tables, start)
-    rmse = {key: errors(end, start.truth)["rmse"] for key, end in ends.items()}
+    ends = start.sample(tables, name)
+    error = {key: rmse(end, start.truth)["rmse"] for key, end in ends.items()}
     rows = []
-    for label, nfe in dict.fromkeys(key[:2] for key in rmse):
-        row = {key: rmse[label, nfe, key] for key in choices}
+    for label, nfe in dict.fromkeys(key[:2] for key in error):
+        row = {key: error[label, nfe, key] for key in choices}
         moved = {f"{key}_off": row[key] / row["stored"] - 1 for key in own}
         rows.append({"model": name, "solver": label, "nfe": nfe} | row | moved)
     return rows
 
 
-def compare_solvers(oracle, name, own, start, nfes) -> tuple[list, list]:
+def compare_solvers(name, own, start, nfes) -> tuple[list, list]:
     """3: (a row per solver and nfe, a row per nfe that compares v3 with the best of the others)."""
     setting, tables = SETTINGS[name], {}
     schedule = official.SCHEDULES[setting.schedule]
@@ -132,10 +121,8 @@ def compare_solvers(oracle, name, own, start, nfes) -> tuple[list, list]:
             for label, (builder, options) in PEERS.items():
                 tables[f"{label}, {grid}", nfe] = SOLVERS[builder](schedule, times, prediction="x0", **options)
         tables[V3, nfe] = SOLVERS["dpm_v3"](schedule, TIMES[setting.grid](schedule, nfe), prediction="x0", ems=own)
-    ends = sample_all(oracle, name, tables, start)
-    rows = [
-        {"model": name, "solver": label, "nfe": nfe} | errors(end, start.truth) for (label, nfe), end in ends.items()
-    ]
+    ends = start.sample(tables, name)
+    rows = [{"model": name, "solver": label, "nfe": nfe} | rmse(end, start.truth) for (label, nfe), end in ends.items()]
     return rows, [best_of(name, nfe, ends, start.truth) for nfe in nfes]
 
 

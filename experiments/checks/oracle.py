@@ -1,9 +1,11 @@
-"""Cases that official samplers have run, read from a directory, and the table of this project that each of them is.
+"""What official samplers have computed, read from a directory.
 
 index.json                 methods {name: {desc, runner, args}}, and cases: schedule, model, method, grid, nfe...
 models.npz                 a Gaussian mixture and two Gaussians in closed form, samples of shape (3, 8, 8)
 SCHEDULE_MODEL/METHOD.npz  `final` [rows, 2, 3, 8, 8]: the samples of a case are those of its row
 ems/SCHEDULE_MODEL/        l.npz, sb.npz: statistics for DPM-Solver-v3 in the published layout; extra.npz: lam of nodes
+convergence.json           for `convergence` and `ems_parity`: tables[SCHEDULE_MODEL][METHOD][nfe] = [RMSE, median RMSE
+                           over samples], of MANY samples from noise of the seed MANY_SEED
 """
 
 import json
@@ -12,13 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+import models
+from experiments.build import Network
 from experiments.support.errors import ConfigError
-from gaussian import Mixture, from_covariances
-from solvers import SOLVERS, Table, denoise_to_zero
-from solvers.builders.adams import DEIS_TIME
-from solvers.builders.singlestep import fast_orders, fixed_orders, outer_grid
+from gaussian import Mixture, denoiser, from_covariances
 from solvers.ems import EMS
-from solvers.grid import GRIDS, snap_to
 from solvers.schedule import EDM, VP, VPDiscrete
 
 SHAPE = (3, 8, 8)
@@ -27,11 +27,8 @@ SCHEDULES = {
     "vp_linear": VP(),
     "vp_sd": VPDiscrete(np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2)),
 }
-SKIPS = {"logSNR": "lam_uniform", "time_uniform": "t_uniform", "time_quadratic": "t_quadratic", "edm": "karras"}
-
-
-class NotCovered(Exception):
-    """Why a case is not run."""
+GUIDANCE = 7.5  # of the model `cfg`
+MANY, MANY_SEED = 64, 2024
 
 
 class Case(NamedTuple):
@@ -77,21 +74,37 @@ def final(oracle: Oracle, case: Case) -> np.ndarray:
         return file["final"][case.row]
 
 
-def noise(case: Case) -> np.ndarray:
-    """x_T [4, *D] as the directory defines it: of variance 1 for VP, where sigma(t_max) is slightly less."""
-    return (80.0 if case.schedule == "edm" else 1.0) * np.random.default_rng(99).standard_normal((4, *SHAPE))
+def noise(schedule: str, count: int = 4, seed: int = 99) -> np.ndarray:
+    """x_T [count, *D] as the directory defines it: of variance 1 for VP, where sigma(t_max) is slightly less."""
+    return (80.0 if schedule == "edm" else 1.0) * np.random.default_rng(seed).standard_normal((count, *SHAPE))
 
 
-def mixture(models: dict, name: str) -> Mixture:
+def mixture(arrays: dict, name: str) -> Mixture:
     """The data distribution of a model; `cfg` is guided between the classes of `gmm`."""
     if name == "gauss_diag":
-        return from_covariances([1.0], models["gauss_mean"].reshape(1, *SHAPE), np.diag(models["gauss_diag_var"])[None])
+        return from_covariances([1.0], arrays["gauss_mean"].reshape(1, *SHAPE), np.diag(arrays["gauss_diag_var"])[None])
     if name == "gauss_full":
-        Q, eig, one = models["gauss_full_Q"], models["gauss_full_eig"], np.ones(1)
-        return Mixture(one, models["gauss_mean"][None], Q[None], eig[None], 0 * one, SHAPE)
-    floor = models["gmm_delta"] ** 2
-    variances = models["gmm_e"] + floor[:, None]
-    return Mixture(models["gmm_w"], models["gmm_mean"], models["gmm_Q"], variances, floor, SHAPE)
+        Q, eig, one = arrays["gauss_full_Q"], arrays["gauss_full_eig"], np.ones(1)
+        return Mixture(one, arrays["gauss_mean"][None], Q[None], eig[None], 0 * one, SHAPE)
+    floor = arrays["gmm_delta"] ** 2
+    variances = arrays["gmm_e"] + floor[:, None]
+    return Mixture(arrays["gmm_w"], arrays["gmm_mean"], arrays["gmm_Q"], variances, floor, SHAPE)
+
+
+def network(oracle: Oracle, schedule: str, name: str, thresholded: bool = False) -> Network:
+    """A model of the directory, which predicts x0; only `cfg` has classes. thresholded: x0, dynamically."""
+    times, guided = SCHEDULES[schedule], name == "cfg"
+
+    def make(params, label):
+        model = denoiser(params, times)
+        if guided:
+            of_class = params.weights * (oracle.models["gmm_class"] == label)
+            part = denoiser(params._replace(weights=of_class / of_class.sum()), times)
+            model = models.guided(part, model, GUIDANCE)
+        return models.dynamic_threshold(model, times, "x0") if thresholded else model
+
+    classes = 1 + int(oracle.models["gmm_class"].max()) if guided else 0
+    return Network(mixture(oracle.models, name), make, "x0", SHAPE, classes)
 
 
 def load_ems(oracle: Oracle, case: Case) -> EMS:
@@ -102,111 +115,9 @@ def load_ems(oracle: Oracle, case: Case) -> EMS:
     return EMS(extra["lam"], l["l"], sb["s"], sb["b"], {})
 
 
-def build(oracle: Oracle, case: Case, ems=load_ems) -> Table:
-    """The table of this project that is the method of a case; prediction "x0". NotCovered says why there is none."""
-    method = oracle.methods[case.method]
-    if method["runner"] not in _RUNNERS:
-        raise NotCovered(_REASONS.get(method["runner"], f"its runner {method['runner']} is unknown"))
-    name, options, times = _RUNNERS[method["runner"]](case, method["args"])
-    schedule = SCHEDULES[case.schedule]
-    if name == "dpm_v3":
-        options["ems"] = ems(oracle, case)
-        times = snap_to(schedule, times, options["ems"].lam)
-    table = SOLVERS[name](schedule, times, prediction="x0", **options)
-    return denoise_to_zero(table, schedule, times[-1], "x0") if method["args"].get("d0") else table
-
-
-def thresholded(oracle: Oracle, case: Case) -> bool:
-    """Whether x0 is thresholded dynamically; diff-sampler's DPM-Solver++ and UniPC always do so on x0."""
-    args = oracle.methods[case.method]["args"]
-    always = args.get("name") in ("dpm_pp", "unipc") and args.get("predict_x0", True)
-    return bool(args.get("thr") or always)
-
-
-def _grid(case: Case, steps: int, zero=False) -> np.ndarray:
-    """`steps` steps over the schedule's range, and with `zero` one more to sigma = 0."""
-    schedule = SCHEDULES[case.schedule]
-    times = GRIDS[SKIPS[case.skip]](schedule, steps) if steps else np.array([schedule.t_max])
-    return np.append(times, 0.0) if zero else times
-
-
-# what the arguments of each runner mean here: (name, options, times)
-
-
-def _dpm(case, args):
-    name = "dpm_solver" if args.get("alg") == "dpmsolver" else "dpmpp"
-    options = {"order": args["order"], "variant": args.get("solver_type", "dpmsolver")}
-    steps, method = case.nfe - args.get("d0", False), args.get("method", "multistep")
-    if method == "multistep":
-        return name, options | {"lower_order_final": args.get("lof", True)}, _grid(case, steps)
-    options["inner"] = SKIPS[case.skip]
-    if method == "singlestep_fixed":
-        options["orders"] = fixed_orders(steps // args["order"] * args["order"], args["order"])
-        times = _grid(case, len(options["orders"]))
-    else:
-        options["orders"] = fast_orders(steps, args["order"])
-        times = outer_grid(SKIPS[case.skip], SCHEDULES[case.schedule], options["orders"])
-    return f"{name}_singlestep", options, times
-
-
-def _unipc(case, args):
-    form = "eps" if args.get("alg") == "noise_prediction" else "x0"
-    options = {"order": args["order"], "variant": args["variant"], "form": form}
-    return (
-        "unipc",
-        options | {"lower_order_final": args.get("lof", True)},
-        _grid(case, case.nfe - args.get("d0", False)),
-    )
-
-
-def _v3(case, args):
-    flags = {"corrector": "corr", "predictor_pseudo": "pp", "corrector_pseudo": "cp", "degenerate": "deg"}
-    options = {option: args.get(flag, False) for option, flag in flags.items()}
-    options |= {"order": args["order"], "half": "code" if args.get("half") else None, "published": True}
-    return "dpm_v3", options | {"lower_order_final": args.get("lof", True)}, _grid(case, case.nfe)
-
-
-def _diff_sampler(case, args):
-    order, name = {"order": args.get("order")}, args["name"]
-    if name == "deis" and args["mode"] == "tab":
-        integrals = {"variant": "tab", "time": DEIS_TIME} if args.get("exact") else {"variant": "tab_published"}
-        return "deis", order | integrals, _grid(case, case.nfe)
-    builder, options = {
-        "euler": ("ddim", {}),
-        "heun": ("edm_heun", {}),
-        "dpm_2": ("dpm_solver_singlestep", {"order": 2}),
-        "deis": ("deis", order | {"variant": "rhoab"}),
-        "ipndm": ("ipndm", order),
-        "ipndm_v": ("ipndm", order | {"variant": "variable"}),
-        "dpm_pp": ("dpmpp" if args.get("predict_x0", True) else "dpm_solver", order),
-        "unipc": ("unipc", order | {"variant": args.get("variant")}),
-    }[name]
-    return builder, options, _grid(case, case.nfe // 2 if name in ("heun", "dpm_2") else case.nfe)
-
-
-def _k_diffusion(case, args):
-    name, options = {
-        "sample_dpmpp_2m": ("dpmpp", {"order": 2, "lower_order_final": False}),
-        "sample_lms": ("lms", {"order": 4}),
-        "sample_heun": ("edm_heun", {}),
-    }[args["name"]]
-    zero = args.get("zero", False)
-    return name, options, _grid(case, case.nfe // 2 if name == "edm_heun" else case.nfe - zero, zero)
-
-
-def _stable_diffusion(case, args):
-    labels = np.arange(0, 1000, 1000 // case.nfe)[::-1] + 1
-    return {"sd_ddim": "ddim", "sd_plms": "plms"}[case.method], {}, np.append(labels + 1, 1) / 1000
-
-
-_RUNNERS = {
-    "run_dpm": _dpm,
-    "run_unipc": _unipc,
-    "run_v3": _v3,
-    "run_ds": _diff_sampler,
-    "run_heun": lambda case, args: ("edm_heun", {}, _grid(case, case.nfe // 2, zero=case.nfe % 2 == 1)),
-    "run_nvedm": lambda case, args: ("edm_heun", {}, _grid(case, case.nfe // 2, zero=True)),
-    "run_kd": _k_diffusion,
-    "<lambda>": _stable_diffusion,
-}
-_REASONS = {"run_dpm_adaptive": "adaptive step size: what a table cannot express"}
+def read_numbers(oracle: Oracle) -> dict:
+    """The tables of convergence.json."""
+    try:
+        return json.loads((oracle.folder / "convergence.json").read_text())["tables"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"{oracle.folder} has no convergence.json with tables ({error!r}): unset oracle") from error

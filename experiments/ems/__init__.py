@@ -1,5 +1,3 @@
 """The model's empirical statistics (EMS)."""
 
 from experiments.ems.find import compute, find_ems, make_plan, read_ems
-
-__all__ = ["compute", "find_ems", "make_plan", "read_ems"]

@@ -17,8 +17,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from experiments.data.progress import Progress
-from experiments.support.signals import stop_if_told
 from experiments.support.processes import together
+from experiments.support.signals import stop_if_told
 from solvers import npz
 from solvers.ems.moments import NAMES, Moments, Plan, gatherer
 from solvers.engine import State

@@ -14,9 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import models
-from experiments.build.checkpoints import load_checkpoint
+from experiments import build
 from experiments.data import files
-from experiments.support import scores as report
 from experiments.support.errors import ConfigError, config_errors
 from solvers.schedule import EDM
 
@@ -26,13 +25,12 @@ LEVELS = 3  # of noise, at which the network is tried
 
 def run(config, workdir) -> dict:
     workdir = Path(workdir)
-    report.write_config(workdir / "config.json", config)
-    params, meta = load_checkpoint(config)
+    params, meta = build.load_checkpoint(config)
     with config_errors():
         card = describe(params, meta, config.model.dtype)
     models.save_params(workdir / "params.npz", params, meta)
     files.write_json(workdir / "card.json", card)
-    print("\n".join(f"{name:14} {text(value)}" for name, value in card.items()))
+    print("\n".join(f"{name:14} {_text(value)}" for name, value in card.items()))
     print(f"in the form of this project: --config.model.checkpoint={workdir / 'params.npz'}")
     return card
 
@@ -74,7 +72,7 @@ def _try(evaluate, params, shape, known) -> dict:
     return {f"sigma {level:.3g}": f"{value:.3g}" for level, value in zip(sigma, size)}
 
 
-def text(value) -> str:
+def _text(value) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {text(own)}" for name, own in value.items())
+        return ", ".join(f"{name} {_text(own)}" for name, own in value.items())
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

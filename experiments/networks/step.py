@@ -1,17 +1,17 @@
-"""One training step of a denoiser, many of them in one call, and the loop over those calls."""
+"""One training step of a denoiser, and many of them in one call."""
 
-import itertools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 import optax.contrib
 from jax.flatten_util import ravel_pytree
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from experiments.data import pixels
+from experiments.support.errors import ConfigError
+from experiments.support.mesh import first_mesh
 from models import precondition
 
 NOISE_RANGE = (0.002, 80.0)  # the sampling range of EDM, which the log-uniform share of the noise covers
@@ -64,24 +64,23 @@ def average(ema, params, step, batch: int, half_life: float):
     return jax.tree.map(lambda e, p: p + (e - p) * decay, ema, params)
 
 
-def make_update(
-    module, optimiser, mesh, *, sigma_data, batch, seed, ema_images, label_dropout, p_mean, p_std, uniform_share
-):
+def make_update(module, optimiser, mesh: Mesh, sigma_data: float, own):
     """update(state, images uint8 [B, H, W, C], labels uint8 [B]) -> (state, loss, norm of the gradient).
+
+    own: the section `train` of the config; sigma_data: the standard deviation of all pixels.
 
     Each device of the mesh takes its share of the batch; loss and gradient are averaged as one vector. Simulated
     devices of a CPU share a thread pool, in which several collectives at once can wait for each other for ever.
     """
-    low, high = NOISE_RANGE
+    levels = {"p_mean": own.p_mean, "p_std": own.p_std, "uniform_share": own.uniform_share}
+    levels |= dict(zip(("low", "high"), NOISE_RANGE))
 
     def draw(step, index):
-        """Of sample `index` of the batch: noise level, whether its label is dropped, and the key of its noise."""
-        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), step), index)
+        """The noise level of sample `index` of the batch, whether its label is dropped, and the key of its noise."""
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(own.seed), step), index)
         level, noise, dropout = jax.random.split(key, 3)
-        sigma = precondition.noise_levels(
-            level, 1, p_mean=p_mean, p_std=p_std, uniform_share=uniform_share, low=low, high=high
-        )
-        return sigma[0], jax.random.bernoulli(dropout, label_dropout), noise
+        sigma = precondition.noise_levels(level, 1, **levels)
+        return sigma[0], jax.random.bernoulli(dropout, own.label_dropout), noise
 
     condition = precondition.edm(sigma_data)
 
@@ -108,7 +107,7 @@ def make_update(
         loss, gradient = mean_gradient(state.params, state.step, images, labels)
         change, opt_state = optimiser.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, change)
-        ema = average(state.ema, params, state.step, batch, ema_images)
+        ema = average(state.ema, params, state.step, own.batch, own.ema_images)
         return State(params, ema, opt_state, state.step + 1), loss, optax.global_norm(gradient)
 
     return update
@@ -145,74 +144,16 @@ def make_chunk(update, mesh, scan: bool | None = None):
     return scanned if (jax.default_backend() != "cpu" if scan is None else scan) else looped
 
 
-def make_mesh(count: int, batch: int):
-    """A mesh of one axis, "batch", over the first `count` devices (0: all, or as many as divide the batch)."""
-    devices = jax.devices()
-    if count > len(devices):
-        raise ValueError(
-            f"train.devices = {count} but this process has {len(devices)}: lower it, or on a CPU "
-            f"raise cpu_devices to {count} for simulated ones"
-        )
-    count = count or max(n for n in range(1, len(devices) + 1) if batch % n == 0)
+def batch_mesh(count: int, batch: int) -> Mesh:
+    """A mesh of the first `count` devices, 0 for as many as divide the batch."""
+    count = count or max(n for n in range(1, len(jax.devices()) + 1) if batch % n == 0)
     if batch % count:
-        raise ValueError(f"train.batch = {batch} is not a multiple of train.devices = {count}: change one of them")
-    return jax.make_mesh((count,), ("batch",), (AxisType.Auto,), devices=devices[:count])
+        raise ConfigError(f"train.batch = {batch} is not a multiple of train.devices = {count}: change one of them")
+    return first_mesh(count, "train.devices")
 
 
-def init_state(optimiser, params, mesh) -> State:
+def init_state(optimiser, params, mesh: Mesh) -> State:
     """The state before the first step, on every device of the mesh."""
     whole = NamedSharding(mesh, PartitionSpec())
     state = State(params, params, optimiser.init(params), jnp.zeros((), jnp.int32))
     return jax.jit(lambda s: jax.tree.map(jnp.copy, s), out_shardings=whole)(state)
-
-
-def snapshot_steps(steps: int, count: int) -> list[int]:
-    """`count` steps from 0 to `steps`, spaced like a geometric series from 1 on; fewer where they would coincide."""
-    if count < 0:
-        raise ValueError(f"train.snapshots must be at least 0, got {count}")
-    return sorted({0, *np.geomspace(1, steps, count - 1).round().astype(int).tolist()}) if count > 1 else [0][:count]
-
-
-def ranges(start: int, steps: int, size: int, stops):
-    """The chunks from `start` to `steps`: at most `size` updates each, ending at every one of `stops`."""
-    stops = sorted({stop for stop in stops if start < stop < steps} | {steps})
-    for stop in stops:
-        while start < stop:
-            yield range(start, min(start + size, stop))
-            start = min(start + size, stop)
-
-
-def fit(state: State, chunk, feed, chunks, *, stops, on_rows, on_stop) -> State:
-    """Run the chunks; the host prepares the next one (`feed(range)`) and logs the one before while a device computes.
-
-    on_rows(range, losses, norms) comes once per chunk, in order, and raises at a loss that is not finite;
-    on_stop(state) at the steps of `stops` and at the end, when all losses before it have passed on_rows.
-    """
-    chunks, pending = list(chunks), None
-    batches = feed(chunks[0]) if chunks else None
-    for steps, following in itertools.pairwise([*chunks, None]):
-        state, *results = chunk(state, *batches)
-        if following is not None:
-            batches = feed(following)
-        if pending is not None:
-            on_rows(*pending)
-        pending = (steps, *results)
-        if steps.stop in stops or following is None:
-            on_rows(*pending)
-            pending = None
-            on_stop(state)
-    return state
-
-
-def batch_indices(count: int, batch: int, steps: range, seed: int) -> np.ndarray:
-    """Indices [steps, batch] into `count` examples: epoch after epoch, each its own permutation.
-
-    A pure function of (seed, step): a resumed run sees the batches that an uninterrupted one would have seen.
-    """
-    position = np.arange(steps.start * batch, steps.stop * batch, dtype=np.int64)
-    epochs, offsets = np.divmod(position, count)
-    indices = np.empty_like(position)
-    for epoch in np.unique(epochs):
-        chosen = epochs == epoch
-        indices[chosen] = np.random.default_rng([seed, int(epoch)]).permutation(count)[offsets[chosen]]
-    return indices.reshape(len(steps), batch)

@@ -16,20 +16,20 @@ def make_mesh(devices=None) -> Mesh:
     return jax.make_mesh((len(devices),), ("batch",), (AxisType.Auto,), devices=devices)
 
 
-def first_devices(count: int) -> list:
-    """The first `count` devices; 0 for all. ValueError where there are fewer."""
+def first_devices(count: int, key: str = "sample.devices") -> list:
+    """The first `count` devices; 0 for all. ValueError where there are fewer, naming the `key` that sets the count."""
     devices, several = jax.devices(), jax.process_count() > 1
     if not 0 <= count <= len(devices) or (several and 0 < count < len(devices)):
         choice = "several processes use all: choose 0" if several else f"choose 1 to {len(devices)}, or 0 for all"
         more = "; cpu_devices simulates more" if devices[0].platform == "cpu" else ""
-        raise ValueError(f"sample.devices = {count}: there are {len(devices)} devices, {choice}{more}")
+        raise ValueError(f"{key} = {count}: there are {len(devices)} devices, {choice}{more}")
     return devices[: count or None]
 
 
-def first_mesh(count: int) -> Mesh:
+def first_mesh(count: int, key: str = "sample.devices") -> Mesh:
     """A mesh of the first `count` devices, 0 for all; ConfigError where there are fewer."""
     with config_errors():
-        return make_mesh(first_devices(count))
+        return make_mesh(first_devices(count, key))
 
 
 def place(mesh: Mesh, tree, batch=False):

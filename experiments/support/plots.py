@@ -70,6 +70,39 @@ def plot_scatter(path, panels):
     save(figure, path)
 
 
+def panels(count, lines):
+    """A figure with `count` axes, two a row, larger for many lines."""
+    across = min(2, count)
+    down = -(-count // across)
+    width, height = (5.2, 3.9) if lines <= 10 else (8.0, 6.0)
+    size = width * across, height * down
+    figure, axes = plt.subplots(down, across, figsize=size, squeeze=False, layout="constrained")
+    for axis in axes.ravel()[count:]:
+        axis.set_axis_off()
+    return figure, axes.ravel()[:count]
+
+
+def line_style(number, points=1):
+    """Colour, dashes and marker of line `number`, which together repeat after 40; of many points some have a marker."""
+    every = max(1, points // 8)
+    dashes = ("-", "--", "-.", ":")[number // 10 % 4]
+    return {
+        "color": f"C{number % 10}",
+        "ls": dashes,
+        "lw": 1.4,
+        "marker": "osD^v<>P"[number % 8],
+        "ms": 4,
+        "markevery": (number % every, every),
+    }
+
+
+def one_legend(figure, axes):
+    """The lines of the first panel name those of all."""
+    for axis in axes:
+        axis.grid(alpha=0.3)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=9)
+
+
 def save(figure, path):
     """Write the figure, whole or not at all, and close it."""
     with replacing(path) as temporary:

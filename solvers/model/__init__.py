@@ -13,17 +13,3 @@ from solvers.model.wrappers import (
     static_threshold,
     time_units,
 )
-
-__all__ = [
-    "TIME_UNITS",
-    "as_prediction",
-    "bind",
-    "check_model",
-    "classifier_guidance",
-    "dynamic_threshold",
-    "guided",
-    "in_basis",
-    "mean_only",
-    "static_threshold",
-    "time_units",
-]

@@ -100,6 +100,7 @@ SPECTRA = {
 }
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("order", ["F", "C"])
 @pytest.mark.parametrize("name", SPECTRA)
 def test_low_ranks_of_many_pixels(name, order):

@@ -68,6 +68,7 @@ def integrate(mixture, schedule, x, t_from, t_to):
     return np.asarray(found.ys[-1])
 
 
+@pytest.mark.thin(4)
 @pytest.mark.parametrize("rank", [DIM, 2, 0])
 @pytest.mark.parametrize("name", RANGES)
 def test_the_flow_is_the_solution_of_the_ode(name, rank):

@@ -13,6 +13,8 @@ from matplotlib import image
 import main
 from configs import default
 from configs import spectrum as config_file
+from experiments import build
+from experiments.checks import modes
 from experiments.checks import spectrum as experiment
 from experiments.support import errors
 from gaussian import Mixture, denoiser, gaussian_ems, spectrum
@@ -52,6 +54,7 @@ def times(schedule, n):
     return GRIDS["lam_uniform"](schedule, n, 0.98 * schedule.t_max, schedule.t_min)
 
 
+@pytest.mark.thin(7)
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize(("solver", "options"), TABLES, ids=[name for name, _ in TABLES])
@@ -191,6 +194,11 @@ def small():
     return config
 
 
+def curve_of(config, *args):
+    tables = build.make_tables(config, build.schedule(config), modes.PREDICTION, guided=False)
+    return modes.curve(tables, *args, config.ems.nodes)
+
+
 @pytest.mark.parametrize("schedule", ["edm", "vp"])
 def test_the_experiment_leaves_its_files(small, schedule, tmp_path, capsys):
     small.schedule.name = schedule
@@ -215,13 +223,13 @@ def test_the_experiment_leaves_its_files(small, schedule, tmp_path, capsys):
 def test_the_average_over_the_data_is_that_at_its_eigenvalues(small):
     """Interpolated between 200 variances, against the spectrum at the eigenvalues themselves."""
     small.spectrum.variances = (1e-6, 1e2, 200)
-    eigenvalues = experiment.data_eigenvalues(small)
+    eigenvalues = experiment.data_eigenvalues(small.reference)
     assert eigenvalues.shape == (784,) and np.all(np.diff(eigenvalues) <= 0)
-    found = experiment.curve(small, {"name": "unipc"}, 6, experiment.build_variances(small), eigenvalues)
+    found = curve_of(small, {"name": "unipc"}, 6, experiment.make_variances(*small.spectrum.variances), eigenvalues)
     schedule, t = EDM(), GRIDS["lam_uniform"](EDM(), 6)
     exact = spectrum(SOLVERS["unipc"](schedule, t), schedule, eigenvalues, "eps", t[-1]).error
     wanted = np.sqrt((eigenvalues * exact**2).sum() / eigenvalues.sum())
-    np.testing.assert_allclose(experiment.summary(found, eigenvalues)["data"], wanted, rtol=1e-2)
+    np.testing.assert_allclose(modes.summary(found, eigenvalues)["data"], wanted, rtol=1e-2)
 
 
 def test_the_statistics_of_pixels_are_those_of_a_stationary_gaussian():
@@ -230,7 +238,7 @@ def test_the_statistics_of_pixels_are_those_of_a_stationary_gaussian():
     two = np.array([[1, 1], [1, -1]])
     basis = np.kron(two, two) / 2
     whole = gaussian_ems(Mixture(np.ones(1), np.zeros((1, 4)), basis[None], variances[None], np.zeros(1), (4,)), lam)
-    one = experiment.ems_of_pixels(np.ones(7), variances, lam)
+    one = modes.ems_of_pixels(np.ones(7), variances, lam)
     assert one.l.shape == one.s.shape == one.b.shape == (21,)
     for pixels, pixel in zip(whole[1:4], one[1:4], strict=True):
         np.testing.assert_allclose(pixels, np.broadcast_to(pixel[:, None], (21, 4)), rtol=1e-12, atol=1e-15)
@@ -240,16 +248,16 @@ def test_tables_that_go_on_to_zero_are_compared_there(small):
     """Heun's of an odd number: the Gaussian's exact deviation at sigma = 0 is the root of its variance."""
     options, variances = {"name": "edm_heun", "grid": {"name": "karras"}}, np.array([0.25, 4.0])
     for nfe, end in ((35, 0.0), (36, 0.002)):
-        found = experiment.curve(small, options, nfe, variances, np.zeros(0))
+        found = curve_of(small, options, nfe, variances, np.zeros(0))
         np.testing.assert_allclose(found.exact_deviation, np.sqrt(variances + end**2), rtol=1e-14)
 
 
 def test_mistakes_are_config_errors(small):
     with pytest.raises(errors.ConfigError, match="known are pixels, modes"):
-        experiment.curve(small, {"name": "dpm_v3", "ems": "mode"}, 6, np.ones(2), np.zeros(0))
+        curve_of(small, {"name": "dpm_v3", "ems": "mode"}, 6, np.ones(2), np.zeros(0))
     small.spectrum.variances = (0.0, 1.0, 5)
     with pytest.raises(errors.ConfigError, match="smallest, largest, count"):
-        experiment.build_variances(small)
+        experiment.make_variances(*small.spectrum.variances)
 
 
 @pytest.mark.parametrize("variant", ["", "smoke"])

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from experiments.build.network import build_model
 
 import main
 import models
-from experiments.build.network import build_model
 from experiments.ems.estimate import identity
 from experiments.sampling import draw as runner
 from experiments.support.errors import ConfigError

@@ -7,13 +7,13 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
+from experiments.build.network import build_model
 from flax.serialization import msgpack_serialize
 
 import main
 import models
 from configs import cifar10, default
 from experiments.build.checkpoints import locate
-from experiments.build.network import build_model
 from experiments.support.errors import ConfigError
 from models.convert import edm, score_sde, weights
 from models.convert.releases import RELEASES, load
@@ -174,6 +174,7 @@ def test_sampling_stays_within_the_noise_that_a_network_is_for(tmp_path):
     assert build_model(small_config(tmp_path / "net.pkl", **{"grid.t_end": 0.02})).shape == (16, 16, 3)
 
 
+@pytest.mark.deep
 def test_the_command_of_the_paper_on_a_small_file_of_edm(tmp_path):
     """configs/cifar10.py as it stands, with fewer of everything: statistics, then the published DPM-Solver-v3."""
     write_edm(tmp_path / "net.pkl", "edm_ddpmpp_vp")

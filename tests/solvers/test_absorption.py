@@ -99,6 +99,7 @@ def smooth_ems(case, times, nodes=120):
     return EMS(lam, 0.5 + 0.5 * wave[0], 0.4 * wave[1] - 0.1, 0.3 * wave[2], {"shape": list(mixture.SHAPE)})
 
 
+@pytest.mark.thin(7)
 @EVERYWHERE
 def test_unipc(case, nfe):
     combinations = options(
@@ -111,6 +112,7 @@ def test_unipc(case, nfe):
     compare("unipc", case, grid_of(case, nfe), combinations, reference.unipc)
 
 
+@pytest.mark.thin(7)
 @EVERYWHERE
 def test_dpm_v3_between_nodes(case, nfe):
     times = grid_of(case, nfe)

@@ -92,6 +92,7 @@ def test_published_sums_of_deis_are_near_its_integrals():
     np.testing.assert_array_equal(sums.b[0], exact.b[0])
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
 def test_plms_is_the_loop_of_stable_diffusion(schedule, order, x64):

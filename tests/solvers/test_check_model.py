@@ -45,6 +45,7 @@ def only(found, *words):
         assert word in found[0], (word, found[0])
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("prediction", NAMES)
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
 def test_sound_models_have_no_findings_and_wrong_predictions_are_named(schedule, prediction):
@@ -72,6 +73,7 @@ def embedded():
     return lambda label, schedule=None: solvers.bind(make_denoiser(params), label, schedule)
 
 
+@pytest.mark.deep
 def test_the_embedded_network_is_sound(embedded):
     assert solvers.check_model(embedded(10), EDM(), "x0", (28, 28, 1)) == []
 
@@ -83,6 +85,7 @@ def test_the_other_sign():
     only(both, "look like minus flow", "pass prediction='flow' and change the sign of the output")
 
 
+@pytest.mark.thin(8)
 @pytest.mark.parametrize("data", [DATA, None], ids=["data", "samples"])
 @pytest.mark.parametrize(("schedule", "unit"), [(SD, "label"), (VP(), "label"), (SD, "log_sigma"), (Flow(), "sigma")])
 def test_a_network_that_wants_another_unit_of_time(schedule, unit, data):

@@ -6,6 +6,7 @@ change.
 
 import re
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -17,16 +18,14 @@ from jax import export
 import gaussian
 import models
 from configs import toy_gmm
-from experiments.build.network import build_model
-from experiments.build.schedules import build_schedule, initial_scale
-from experiments.build.tables import build_table
+from configs.sections import Ems
+from experiments import build, ems
 from experiments.data import pixels
-from experiments.ems.estimate import make_plan
-from experiments.flows import integrate as follow
+from experiments.flows import integrate
 from experiments.metrics.spaces import Space
-from experiments.networks import classifier
+from experiments.networks import feature_network
 from experiments.networks import step as updates
-from experiments.sampling import draw as runner
+from experiments.sampling import draw
 from experiments.structure import explained
 from models.classifier import Classifier
 from models.inception import Inception
@@ -55,18 +54,20 @@ def folder(tmp_path_factory):
     return path
 
 
-def sampling(config, options=None, ems=None, jump=None, dtype=np.float32):
+def sampling(config, options=None, statistics=None, jump=None, dtype=np.float32):
     """All of `sample` for a batch, from seeds to samples."""
-    network = build_model(config)
-    table = build_table(config, options or {"name": "unipc"}, 4, network.prediction, ems).astype(dtype)
-    draw = runner.make_draw(network.make, network.shape, initial_scale(config), network.basis is not None)
-    return draw, (network.params, jump, table, 4, 0, INDICES, INDICES)
+    problem = build.problem(config)
+    network, options = problem.network, {"teleport": None} | (options or {"name": "unipc"})
+    table = problem.tables.build(options, 4, statistics).astype(dtype)
+    run = draw.make_draw(network.make, network.shape, problem.scale, network.basis is not None)
+    return run, (network.params, jump, table, 4, 0, INDICES, INDICES)
 
 
 def visit(config):
     """One noise level of a model's statistics, for points in two groups."""
-    network = build_model(config)
-    plan = make_plan(config, network)._replace(groups=2)
+    problem = build.problem(config)
+    network = problem.network
+    plan = ems.make_plan(problem, build.settings(config.ems, Ems), network)._replace(groups=2)
     table, points = moments._table(plan), np.zeros((2, 1, *SHAPE), np.float32)
     number = INDICES[:, None]
     state = jax.eval_shape(moments._batched(partial(moments._start, plan, table), (0, 0)), points, number)
@@ -84,12 +85,10 @@ def of_sums(rule):
 
 
 def training(dtype, optimizer):
-    module, mesh = models.build(NETWORKS["unet"], dtype), updates.make_mesh(1, 4)
+    module, mesh = models.build(NETWORKS["unet"], dtype), updates.batch_mesh(1, 4)
     optimiser, _ = updates.optimizer(optimizer, 1e-3, 1, 10)
-    update = updates.make_update(
-        module, optimiser, mesh, sigma_data=0.5, batch=4, seed=0, ema_images=100, label_dropout=0.5, p_mean=-1.2,
-        p_std=1.2, uniform_share=0.3,
-    )  # fmt: skip
+    settings = {"batch": 4, "seed": 0, "ema_images": 100, "label_dropout": 0.5, "p_mean": -1.2, "p_std": 1.2}
+    update = updates.make_update(module, optimiser, mesh, 0.5, SimpleNamespace(**settings, uniform_share=0.3))
     state = updates.init_state(optimiser, seeded_params("unet"), mesh)
     return update, (state, np.zeros((4, *SHAPE), np.uint8), np.zeros(4, np.uint8))
 
@@ -98,7 +97,7 @@ def training_of_features():
     module, optimiser = Classifier(channels=4, features=8), optax.adamw(1e-3)
     params = jax.eval_shape(partial(module.init, jax.random.key(0)), np.zeros((2, 8, 8, 1), np.float32))["params"]
     arguments = 0, np.zeros((2, 8, 8, 1), np.uint8), INDICES
-    return classifier.make_step(module, optimiser, 0), (params, jax.eval_shape(optimiser.init, params), *arguments)
+    return feature_network.make_step(module, optimiser, 0), (params, jax.eval_shape(optimiser.init, params), *arguments)
 
 
 def features(name, module, shape):
@@ -111,32 +110,33 @@ def features(name, module, shape):
 
 def denoising(config):
     """What explained variance, and the analysis of scores, evaluate."""
-    network = build_model(config)
-    function = explained.network_function(network, build_schedule(config))
+    problem = build.problem(config)
+    network, function = problem.network, explained.network_function(problem.network, problem.schedule)
     work = partial(explained._denoise, function)
     return work, (network.params, np.ones(3, np.float32), 0, np.zeros((2, *SHAPE), np.float32), INDICES, INDICES)
 
 
 def trajectories(config):
-    schedule, network = build_schedule(config), build_model(config)
-    table = follow.fine_table(schedule, np.array([80.0, 5.0, 1.0, 0.1])).astype(np.float32)
-    work = partial(follow._trace, explained.network_function(network, schedule), schedule)
+    problem = build.problem(config)
+    schedule, network = problem.schedule, problem.network
+    table = integrate.fine_table(schedule, np.array([80.0, 5.0, 1.0, 0.1])).astype(np.float32)
+    work = partial(integrate._trace, explained.network_function(network, schedule), schedule)
     return work, (network.params, table, np.zeros((2, *SHAPE), np.float32), INDICES)
 
 
 def mixtures(double=False):
     """Closed forms in place of a network; in float64, orders of convergence are measured on them."""
     config = toy_gmm.get_config("smoke")
-    draw, arguments = sampling(config, dtype=np.float64 if double else np.float32)
+    run, arguments = sampling(config, dtype=np.float64 if double else np.float32)
     if not double:
-        return draw, arguments
-    network, table = build_model(config), arguments[2]
-    return lambda m, table, x: runner.advance(network.make(m, 0), table, x, 4), (network.params, table, np.zeros(2))
+        return run, arguments
+    network, table = build.problem(config).network, arguments[2]
+    return lambda m, table, x: draw.advance(network.make(m, 0), table, x, 4), (network.params, table, np.zeros(2))
 
 
 def finished():
     """What becomes of samples on the devices: are they finite, and as uint8."""
-    return lambda x: (runner._finite(x), pixels.to_uint8(x)), (np.zeros((2, *SHAPE), np.float32),)
+    return lambda x: (draw.finite_samples(x), pixels.to_uint8(x)), (np.zeros((2, *SHAPE), np.float32),)
 
 
 def of_network(name, dtype):
@@ -193,6 +193,7 @@ def text_of(build, folder) -> str:
     return program.mlir_module()
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_program_lowers_for_accelerators_without_float64(name, folder):
     text = text_of(PROGRAMS[name], folder)

@@ -99,7 +99,7 @@ def test_tables_are_finite_and_spend_what_they_should(options, schedule, grid, p
     assert np.all(np.diff(table.t) <= 0) or table.s is not None  # churn raises t
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(solvers(), schedules, st.sampled_from(["lam_uniform", "karras"]))
 def test_gaussian_data_are_exact_in_the_limit(options, schedule, grid):
     """Every solver's gain of each mode, noise included, tends to the exact one (gaussian/modes.py)."""

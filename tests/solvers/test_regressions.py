@@ -25,6 +25,7 @@ def options_of(name):
     return {"degenerate": True} if name == "dpm_v3" else {}
 
 
+@pytest.mark.thin(4)
 @pytest.mark.parametrize("name", DETERMINISTIC)
 def test_a_second_run_is_the_first(name, x64):
     """FlaxDiff's multistep sampler kept its history from one call to the next."""
@@ -87,6 +88,7 @@ def test_v3_keeps_the_times_whatever_the_statistics_grid(nodes):
     np.testing.assert_array_equal(SOLVERS["dpm_v3"](EDM(), times, ems=ems).t, times[:-1])
 
 
+@pytest.mark.thin(7)
 @pytest.mark.parametrize("name", ["dpm_solver", "dpmpp", "unipc"])
 @pytest.mark.parametrize("steps", range(1, 13))
 @pytest.mark.parametrize("schedule", [EDM(), Flow()], ids=repr)

@@ -69,6 +69,7 @@ def agree(table, schedule, prediction, x, wanted):
     np.testing.assert_allclose(got, wanted, rtol=0, atol=1e3 * np.finfo(np.float64).eps * largest, equal_nan=False)
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("variant", ["dpmsolver", "taylor"])
 @pytest.mark.parametrize("form", BUILDERS)
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
@@ -88,6 +89,7 @@ def test_published_stages(schedule, form, variant, x64):
         agree(table, schedule, "v", x, wanted)
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("variant", ["dpmsolver", "taylor"])
 @pytest.mark.parametrize("form", BUILDERS)
 @pytest.mark.parametrize("order", [1, 2, 3])

@@ -27,6 +27,7 @@ EPS = float(np.finfo(np.float32).eps)
 STATISTICS = {"degenerate": True}  # of dpm_v3, whose coefficients get the shape of the data below, as all others' do
 
 
+@pytest.mark.thin(10)
 @pytest.mark.parametrize("devices", [1, 2, 4, 8])
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, (size[0], *size[1]))))
 def test_sums(size, devices):

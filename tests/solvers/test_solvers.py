@@ -99,6 +99,7 @@ def test_order_conditions_of_full_order_rows(schedule, name, options, form, orde
             )
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize(("name", "options", "order"), ORDER)
 def test_local_truncation_order(name, options, order, x64):
     """The last row of `order` rows, started from exact states: its error falls as h^(order + 1)."""
@@ -223,6 +224,7 @@ def gaussian_ems(schedule, mean, variance, nodes):
     return EMS(lam, noise / (variance + noise), 0 * dl, -dl * mean, {"schedule": repr(schedule)})
 
 
+@pytest.mark.thin(5)
 @pytest.mark.parametrize("schedule", [EDM(), VP()], ids=repr)
 @pytest.mark.parametrize("published", [True, False])
 @pytest.mark.parametrize(
@@ -277,6 +279,7 @@ def test_edm_heun_is_algorithm_1_of_edm(x64):
     np.testing.assert_allclose(sample(net, table, x)[0], wanted, rtol=0, atol=1e-12)
 
 
+@pytest.mark.thin(4)
 @pytest.mark.parametrize("name", sorted(set(SOLVERS) - {"ddpm", "sde_dpmpp_2m", "edm_stochastic"}))
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
 def test_convergence_to_the_exact_solution(schedule, name, x64):

@@ -161,7 +161,7 @@ def test_marginal_in_the_limit_of_many_steps(name, order):
 ROW_EXACT = [(ddpm, {"eta": eta}) for eta in (0.3, 1.0)] + [(sde_dpmpp_2m, {"order": order}) for order in (1, 2)]
 
 
-@pytest.mark.parametrize(("builder", "options"), ROW_EXACT, ids=str)
+@pytest.mark.parametrize(("builder", "options"), ROW_EXACT, ids=lambda value: getattr(value, "__name__", str(value)))
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
 def test_every_row_keeps_the_marginals_of_one_data_point(schedule, builder, options):
     """Mean alpha x0 and variance sigma^2 at every time, also from alpha = 0 to sigma = 0. The x0 of an update is

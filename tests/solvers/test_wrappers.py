@@ -142,6 +142,7 @@ def gaussians(schedule, t):
     return log_p, lambda x, y: sigma * jnp.linalg.solve(covariance[y], x - alpha * MEANS[y])
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
 def test_guidance_by_the_exact_classifier_is_the_conditional_model(schedule, prediction, x64):
@@ -232,6 +233,7 @@ def test_guidance_of_scale_1_and_0_is_exactly_one_of_the_two(jit):
     np.testing.assert_allclose(run(7.5, x), u + 7.5 * (c - u), rtol=1e-5)
 
 
+@pytest.mark.thin(4)
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 @pytest.mark.parametrize("name", ["ddim", "unipc", "edm_heun"])
 def test_a_table_in_a_basis_is_the_table_outside_mapped(name, prediction, x64):
@@ -295,6 +297,7 @@ WRAPPED = {
 }
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("name", WRAPPED)
 def test_wrapped_models_have_forward_derivatives_and_independent_rows(name, x64):
     """EMS differentiate in x and t; a batch by vmap is what its samples are one by one."""

@@ -67,6 +67,7 @@ def run_two(folder, broken=None, **overrides):
     return [(folder / f"end{n}").read_text() for n in (0, 1)]
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("shard, of_process", [(16, (2, 1)), (10, (2, 2)), (40, (1, 0))])
 def test_two_processes_make_what_one_makes(shard, of_process, tmp_path, monkeypatch):
     """With 3 shards, 4, and 1. A unit has the same bits wherever it is made, with as many devices; the sum over units

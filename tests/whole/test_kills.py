@@ -11,13 +11,14 @@ from functools import partial
 import numpy as np
 import pytest
 
-from experiments.build.scoring import build_frechet
+from experiments import build
 from experiments.data import blocks
 from experiments.metrics.moments import moments
-from experiments.metrics.spaces import features
+from experiments.support.features import features
 from tests.experiments.images.test_sample import make, make_scoring, small
 from tests.whole.test_stopped import begin, finish, left_over, nothing, wait_for
 
+pytestmark = pytest.mark.deep  # by default, test_stopped kills a run once
 COUNT, BLOCK, SHAPE, LIVES = 2000, 20, (8, 8, 1), 24  # 20 of them reach their work
 PER_BLOCK = 1500  # events of the thread that writes, about
 RUN = {"mixture.shape": "(8,8,1)", "nfe": 100, "sample.count": COUNT, "sample.block": BLOCK}  # some 10 ms a block
@@ -92,7 +93,7 @@ def test_images_are_those_of_the_undisturbed_run(runs):
 
 def test_statistics_are_those_of_the_images(runs):
     """To rounding in float64, features to that of float32 networks; so of both runs, whose images are the same."""
-    frechet, distances = build_frechet(small(**runs[2] | {"mixture.shape": SHAPE})), []
+    frechet, distances = build.frechet(small(**runs[2] | {"mixture.shape": SHAPE})), []
     for workdir in runs[:2]:
         images, statistics = blocks.read_images(workdir), np.load(workdir / "statistics.npz")
         values = images / 127.5 - 1

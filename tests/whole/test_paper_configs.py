@@ -181,6 +181,7 @@ def test_nothing_else_is_published():
             assert {str(nfe) for nfe in row} == set(" ".join(known).split()), (name, variant, label)
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_networks_have_the_published_number_of_parameters(name):
     network, published, fewer = PARAMETERS[name]

@@ -1,5 +1,6 @@
 """What the README and docs/ say is so: examples run; commands, keys, paths and links exist; lists are complete."""
 
+import ast
 import re
 import runpy
 import shlex
@@ -12,10 +13,12 @@ import pytest
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-import experiments
 import main
 import solvers
 from configs.default import get_config
+from configs.overrides import overridden, with_integers
+from experiments import ALWAYS, EXPERIMENTS
+from experiments.build import check_config
 from tests.helpers.places import ROOT
 
 PATHS = [
@@ -24,8 +27,6 @@ PATHS = [
 ]
 PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in PATHS}
 pages = pytest.mark.parametrize("page", PAGES)
-REGISTRY = getattr(experiments, "EXPERIMENTS", None)
-EXPERIMENTS = REGISTRY or main.EXPERIMENTS
 
 
 def blocks(page, language):
@@ -102,7 +103,31 @@ def test_commands_name_configs_experiments_and_keys_that_exist(page, monkeypatch
         unknown = [word for word in arguments if not re.match(r"--(config|workdir|traceback)\b", word)]
         assert not unknown, arguments
         if not re.search(r"\b(FILE|KEY|a\.b)\b", " ".join(word for word in arguments if "reference" not in word)):
-            assert parsed(arguments).experiment in EXPERIMENTS, arguments
+            accepted(arguments)
+
+
+def accepted(arguments) -> None:
+    """Asserts that main.py takes a command: its experiment reads every key of it, and the values are within bounds."""
+    config = parsed(with_integers(["main.py", *arguments], get_config())[1:])
+    assert config.experiment in EXPERIMENTS, arguments
+    assert main.unread(config.experiment, overridden(["main.py", *arguments])) is None, arguments
+    check_config(config, config.experiment, EXPERIMENTS, ALWAYS)
+
+
+SOURCES = sorted(path for folder in ("configs", "experiments") for path in (ROOT / folder).rglob("*.py"))
+
+
+def test_commands_in_docstrings_are_accepted(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    found = 0
+    for path in SOURCES:
+        text = (ast.get_docstring(ast.parse(path.read_text())) or "").replace("\\\n", " ")
+        for line in re.findall(r"python main\.py (.*)", text):
+            words = shlex.split(line, comments=True)
+            words = [re.sub(r"=([A-Z])$", "=1", word) for word in words if word.startswith("--")]
+            accepted(words)
+            found += 1
+    assert found > 25
 
 
 def parsed(arguments) -> ConfigDict:
@@ -166,11 +191,10 @@ def test_links_lead_somewhere(page):
             )
 
 
-@pytest.mark.skipif(not REGISTRY, reason="experiments.EXPERIMENTS is not there yet")
 def test_lists_of_experiments_are_those_of_the_registry():
     generate = runpy.run_path(str(ROOT / "docs/generate.py"))
     for page in generate["PAGES"]:
-        assert PAGES[page] == generate["filled"](PAGES[page], REGISTRY), "run: python docs/generate.py"
+        assert PAGES[page] == generate["filled"](PAGES[page], EXPERIMENTS), "run: python docs/generate.py"
 
 
 def test_each_experiment_has_its_files_listed():

@@ -10,9 +10,8 @@ from matplotlib import image
 import main
 from configs import convergence as config_file
 from configs import default
-from experiments.build import schedules as build
-from experiments.build.network import build_mixture
-from experiments.checks import convergence
+from experiments import build
+from experiments.checks import convergence, curves, oracle
 from experiments.support import errors, keys
 from gaussian import spectrum
 from solvers import SOLVERS
@@ -47,7 +46,7 @@ def test_errors_are_those_of_the_spectrum(small, tmp_path):
     small.nfe = (6, 12)
     rows = main.run_experiment(small, tmp_path) or json.loads((tmp_path / "results.json").read_text())["rows"]
     assert len(rows) == 2 * 2 * 3
-    mixture = build_mixture(small)
+    mixture = build.mixture(small)
     for row in rows:
         schedule = {"edm": EDM(), "vp": VP()}[row["schedule"]]
         options = dict(dict(SOLVERS_HERE)[row["solver"]])
@@ -82,11 +81,11 @@ def test_files_and_tables(small, tmp_path, capsys):
 
 def test_slope_is_the_order():
     rows = [{"solver": "a", "nfe": n, "rmse": 4.0 * n**-2.0} for n in (10, 20, 40)]
-    line = convergence.matrix(rows, "rmse").splitlines()[1].split()
+    line = curves.matrix(rows, "rmse").splitlines()[1].split()
     assert line == ["a", "4.00e-02", "1.00e-02", "2.50e-03", "2.00"]
 
 
-def test_mistakes_are_config_errors(small, tmp_path, monkeypatch):
+def test_mistakes_are_config_errors(small, tmp_path):
     with pytest.raises(errors.ConfigError, match="no convergence.json|is no directory of official numbers"):
         small.oracle = str(tmp_path)
         main.run_experiment(small, tmp_path)
@@ -95,10 +94,11 @@ def test_mistakes_are_config_errors(small, tmp_path, monkeypatch):
     with pytest.raises(errors.ConfigError, match="set model.name=mixture, not unet"):
         main.run_experiment(small, tmp_path)
     small.model.name = "mixture"
-    ddim = SOLVERS["ddim"](EDM(), GRIDS["lam_uniform"](EDM(), 6))
-    monkeypatch.setattr(convergence, "build_table", lambda *_: ddim._replace(s=np.ones(6)))
-    with pytest.raises(errors.ConfigError, match="DDIM is stochastic"):
-        main.run_experiment(small, tmp_path)
+    for options, fault in (({"name": "ddpm"}, "is stochastic"), ({"name": "ddim", "teleport": 10.0}, "is teleported")):
+        with small.ignore_type():
+            small.benchmark.solvers = (("mine", options),)
+        with pytest.raises(errors.ConfigError, match=f"mine {fault}"):
+            main.run_experiment(small, tmp_path)
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def official_directory(tmp_path):
         for file, arrays in (("l", "l"), ("sb", "sb")):
             np.savez(ems / f"{file}.npz", **{array: np.zeros((3, 3, 8, 8)) for array in arrays})
         np.savez(ems / "extra.npz", lam=np.array([-5.0, 0.0, 7.0]))
-        schedule = convergence.official.SCHEDULES[name]
+        schedule = oracle.SCHEDULES[name]
         t = GRIDS[grid](schedule, 6)
         all_variances = np.append(variances, np.zeros(190)) + floor
         found = spectrum(SOLVERS["ddim"](schedule, t), schedule, all_variances, "eps", t[-1], basis.T @ mean)
@@ -159,10 +159,10 @@ def test_official_numbers_are_met(official_directory, tmp_path, capsys):
 def test_the_config_builds(variant):
     config = config_file.get_config(variant)
     assert set(config.keys()) == set(default.get_config().keys()) and config.is_locked
-
-    for label, options in build.build_solvers(config):
+    tables = build.make_tables(config, build.schedule(config), "x0", guided=False)
+    for label, options in build.solvers(config):
         for nfe in config.nfe:
             if options["name"] != "dpm_v3":
-                assert convergence.build_table(config, options, nfe, "x0").nfe == nfe, label
+                assert tables.build(options, nfe).nfe == nfe, label
     with pytest.raises(ValueError, match="known is smoke"):
         config_file.get_config("smok")

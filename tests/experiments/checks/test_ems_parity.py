@@ -10,8 +10,7 @@ import pytest
 
 import main
 from configs import ems_parity as config_file
-from experiments.checks import contenders as ems_parity_solvers
-from experiments.checks import convergence, ems_parity, parity
+from experiments.checks import contenders, ems_parity, estimates
 from experiments.checks import oracle as official
 from experiments.support.errors import ConfigError
 
@@ -84,13 +83,14 @@ def directory(tmp_path_factory):
     np.savez(folder / "ems_points.npz", x0=x0, noise=noise, comp=labels)
     np.savez(folder / "ems_points_cfg_traj.npz", xT=rng.normal(size=shape), cls=labels)
     oracle = official.load(folder)
-    for name, setting in ems_parity_solvers.SETTINGS.items():
+    for name, setting in contenders.SETTINGS.items():
         schedule = official.SCHEDULES[setting.schedule]
         lam = np.linspace(*schedule.lam(np.array([schedule.t_max, schedule.t_min])), LEVELS)
         l, s, b = np.ones((3, LEVELS, *official.SHAPE)) * np.array([1.0, 0.0, 0.0]).reshape(3, 1, 1, 1, 1)
         if name == "edm_gmm":
             with jax.enable_x64(True):
-                model = parity.make_model(oracle, schedule, "gmm")(0)
+                network = official.network(oracle, setting.schedule, "gmm")
+                model = network.make(network.params, 0)
                 l, s, b = brute_force(model, schedule, *(x.reshape(-1, *official.SHAPE) for x in (x0, noise)), lam)
         ems = folder / "ems" / "_".join(filter(None, (name, setting.suffix)))
         ems.mkdir(parents=True)
@@ -107,9 +107,9 @@ def directory(tmp_path_factory):
 def small(directory, monkeypatch):
     config = config_file.get_config()
     config.nfe, config.ems.batch, config.ems.probes, config.oracle = (3,), POINTS, 2, str(directory)
-    settings = {name: ems_parity_solvers.SETTINGS[name] for name in ("edm_gmm", "vp_sd_cfg")}
+    settings = {name: contenders.SETTINGS[name] for name in ("edm_gmm", "vp_sd_cfg")}
     monkeypatch.setattr(ems_parity, "SETTINGS", settings)
-    monkeypatch.setattr(convergence, "OFFICIAL_COUNT", 4)
+    monkeypatch.setattr(official, "MANY", 4)
     return config
 
 
@@ -117,11 +117,11 @@ def test_right_statistics_pass(small, tmp_path, capsys):
     main.run_experiment(small, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {".lock", "config.json", "results.csv", "results.json"}
     found = json.loads((tmp_path / "results.json").read_text())
-    assert len(found["statistics"]) == 3 * ems_parity.NODES
+    assert len(found["statistics"]) == 3 * estimates.NODES
     assert {row["node"] for row in found["statistics"]} >= {0, LEVELS - 1}
     methods = {(row["model"], row["solver"]) for row in found["published"]}
     assert methods == {("edm_gmm", "v3_o2"), ("vp_sd_cfg", "v3_o2@traj")}
-    peers = 3 * len(ems_parity_solvers.PEERS)
+    peers = 3 * len(contenders.PEERS)
     assert len(found["rows"]) == 2 * (peers + 1) and len(found["best"]) == 2
     for best in found["best"]:
         mine = {row["solver"]: row["rmse"] for row in found["rows"] if row["model"] == best["model"]}
@@ -138,7 +138,7 @@ def test_a_wrong_statistic_fails_with_its_node(small, directory, tmp_path, monke
     arrays["s"][LEVELS - 1, 2, 3, 4] += 1e-5
     np.savez(wrong / "ems/edm_gmm/sb.npz", **arrays)
     small.oracle = str(wrong)
-    monkeypatch.setattr(ems_parity, "SETTINGS", {"edm_gmm": ems_parity_solvers.SETTINGS["edm_gmm"]})
+    monkeypatch.setattr(ems_parity, "SETTINGS", {"edm_gmm": contenders.SETTINGS["edm_gmm"]})
     with pytest.raises(ArithmeticError, match="1 statistics are off.*s of edm_gmm at node 23 .* by 1.0e-05"):
         main.run_experiment(small, tmp_path)
     assert (tmp_path / "results.json").is_file()
@@ -149,7 +149,7 @@ def test_the_ratio_is_of_the_same_samples():
     rng = np.random.default_rng(0)
     error, truth = rng.normal(size=(16, 3, 8, 8)), rng.normal(size=(16, 3, 8, 8))
     ends = {("DPM-Solver-v3", 5): truth + 2 * error, ("a", 5): truth + error, ("b", 5): truth + 3 * error}
-    row = ems_parity_solvers.best_of("name", 5, ends | {("c", 6): truth}, truth)
+    row = contenders.best_of("name", 5, ends | {("c", 6): truth}, truth)
     for column in ("rmse", "rmse_median"):
         assert row[column]["best"] == "a"
         np.testing.assert_allclose([row[column]["ratio"], row[column]["ratio_se"]], [2, 0], atol=1e-12)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from experiments.checks import oracle as official
-from experiments.checks import parity
+from experiments.checks import parity, runners
+from experiments.checks.solving import official_samples
 from solvers.ems import EMS
 from tests.helpers.places import FIXTURES
 
@@ -24,13 +25,13 @@ STATISTICS = EMS(*(DATA[name] for name in ("lam", "l", "s", "b")), {})
 
 @pytest.fixture(scope="module")
 def errors():
-    tables = {case: official.build(ORACLE, case, ems=lambda *_: STATISTICS) for case in CASES}
+    tables = {case: runners.build(ORACLE, case, ems=lambda *_: STATISTICS) for case in CASES}
     for case, table in tables.items():
         assert table.nfe == case.calls, case
     expected = dict(zip(CASES, DATA["values"], strict=True))
     return {
         case: parity.difference(got.ravel()[DATA["coordinates"]], expected[case])
-        for case, got in parity.samples(ORACLE, tables)
+        for case, got in official_samples(ORACLE, tables)
     }
 
 
@@ -46,5 +47,5 @@ def test_a_case_that_is_off_fails(errors):
     """The comparison sees a wrong method: the corrected third order is not the published one."""
     case = next(c for c in CASES if c.method == "dpmpp_3m" and c.nfe == 10)
     other = ORACLE._replace(methods={"dpmpp_3m": {"runner": "run_dpm", "args": {"order": 3, "solver_type": "exact"}}})
-    ((_, got),) = parity.samples(other, {case: official.build(other, case)})
+    ((_, got),) = official_samples(other, {case: runners.build(other, case)})
     assert parity.difference(got.ravel()[DATA["coordinates"]], DATA["values"][CASES.index(case)]) > 1e-4

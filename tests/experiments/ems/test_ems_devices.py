@@ -88,6 +88,7 @@ def alive():
     return sum(array.nbytes for array in jax.live_arrays())
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("rule", ["noised", "trajectory"])
 def test_memory_is_one_block_whatever_the_grid(rule, tmp_path, monkeypatch):
     """On the devices exactly the same for twice the noise levels, or four times the points. On the host, beside the

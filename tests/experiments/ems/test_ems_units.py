@@ -92,6 +92,7 @@ def whole(request, tmp_path_factory):
     return request.param, workdir, make(workdir, **{"ems.rule": request.param})
 
 
+@pytest.mark.thin(2)
 def test_a_run_that_is_killed_goes_on_to_the_same_bits(whole, tmp_path, gathered, monkeypatch):
     """SIGKILL at random events: calls and returns of the code between the first look for a unit and the last file."""
     monkeypatch.chdir(ROOT)
@@ -215,6 +216,7 @@ def test_asking_again_does_not_compute(tmp_path, gathered, monkeypatch):
     assert_same(more, make(tmp_path / "fresh", **{"ems.points": 64}))
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize(
     "other",
     [{"ems.seed": 2}, {"mixture.radius": 0.7}, {"ems.nodes": 11}, {"grid.t_end": 0.01}, {"ems.rule": "trajectory"}]

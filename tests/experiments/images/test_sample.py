@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -12,16 +13,14 @@ import scipy.stats
 import main
 import models
 from configs import toy_gmm
-from experiments.build.network import Network, build_labels, build_model
-from experiments.build.tables import build_table
+from experiments import build
+from experiments.build import Network
 from experiments.data import blocks
 from experiments.data.blocks import read_images
-from experiments.images import case as drawing
 from experiments.metrics.moments import moments
-from experiments.metrics.spaces import features
-from experiments.sampling import draw as runner
-from experiments.sampling.store import Blocks
+from experiments.sampling import Blocks, draw, sampler
 from experiments.support.errors import ConfigError
+from experiments.support.features import features
 from models import classifier
 from solvers import npz
 from tests.experiments.sampling.test_blocks import content
@@ -55,14 +54,14 @@ def assert_same_images(images, expected):
 @pytest.fixture
 def drawn(monkeypatch):
     """A list that gets the indices of each call that draws samples."""
-    calls, original = [], runner.generate
+    calls, original = [], sampler.generate
 
     def generate(draw, params, table, rows, **more):
         if rows:
             calls.append(more["indices"].tolist())
         return original(draw, params, table, rows, **more)
 
-    monkeypatch.setattr(runner, "generate", generate)
+    monkeypatch.setattr(sampler, "generate", generate)
     return calls
 
 
@@ -90,18 +89,19 @@ def scoring(tmp_path_factory):
 
 def expected_samples(config):
     """The same samples from the network and the table, without blocks and devices."""
-    network = build_model(config)
-    table = build_table(config, {"name": "unipc"}, 5, network.prediction).astype(np.float32)
-    draw = runner.make_draw(network.make, network.shape, 80.0)
+    problem = build.problem(config)
+    network, table = problem.network, build.method(problem, "unipc", {"name": "unipc"}, 5).runs
+    run = draw.make_draw(network.make, network.shape, 80.0)
     indices = np.arange(config.sample.count, dtype=np.int32)
-    return np.asarray(draw(network.params, None, table, 5, config.sample.seed, indices, indices * 0))
+    return np.asarray(run(network.params, None, table, 5, config.sample.seed, indices, indices * 0))
 
 
 @pytest.mark.parametrize("shape, kind", [((2,), np.float32), (IMAGE, np.uint8)], ids=["points", "images"])
 def test_a_run_leaves_samples_statistics_and_a_picture(shape, kind, tmp_path, capsys):
     (row,) = make(tmp_path, **{"mixture.shape": shape})
     printed = capsys.readouterr()
-    assert "unipc" in printed.out and str(tmp_path) in printed.out and not printed.err  # which is no terminal
+    assert "unipc" in printed.out and str(tmp_path) in printed.out
+    assert printed.err == "sample: starts; a line every 30 s says how far it is\n"  # no terminal: no bar
     assert {path.name for path in tmp_path.iterdir()} == LEFT and not list(tmp_path.rglob("*.tmp*"))
     names = ["000000-000015.npz", "000016-000031.npz", "000032-000039.npz"]
     assert sorted(path.name for path in tmp_path.glob("samples/*")) == names
@@ -187,9 +187,10 @@ def test_first_parts_score_as_runs_of_so_many(tmp_path, scoring):
     for count, row in zip((*scored, COUNT), rows):
         (alone,) = make(tmp_path / f"{count}", **scoring, **{"sample.count": count})
         assert row["frechet"] == pytest.approx(alone["frechet"], rel=1e-4) and row["frechet"] > 0
-    frechet = drawing.build_frechet(small(**scoring))
-    assert rows[-1]["frechet"] == pytest.approx(frechet(read_images(tmp_path / "all"))["frechet"], rel=1e-4)
-    mean, covariance = moments(features(frechet.space, read_images(tmp_path / "all")))
+    frechet = build.frechet(small(**scoring))
+    found = features(frechet.space, read_images(tmp_path / "all"))
+    assert rows[-1]["frechet"] == pytest.approx(frechet.of_rows(found)["frechet"], rel=1e-4)
+    mean, covariance = moments(found)
     statistics = np.load(tmp_path / "all" / "statistics.npz")
     np.testing.assert_allclose(statistics["mu"], mean, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(statistics["sigma"], covariance, rtol=1e-4, atol=1e-6)
@@ -197,7 +198,9 @@ def test_first_parts_score_as_runs_of_so_many(tmp_path, scoring):
 
 @pytest.mark.parametrize("scored", [(0,), (41,), (-3, 5)], ids=str)
 def test_impossible_parts_are_named(scored, tmp_path):
-    with pytest.raises(ConfigError, match="sample.scored must be from 1 to sample.count = 40, got "):
+    with pytest.raises(
+        ConfigError, match=r"sample.scored must be (numbers, at least 1|at most sample.count = 40), got "
+    ):
         make(tmp_path, **{"sample.scored": scored})
 
 
@@ -232,37 +235,42 @@ def settings_in(workdir) -> dict:
 
 def test_random_labels_are_uniform_and_of_the_index_alone():
     """Chi-square of 9 degrees of freedom, passed by one seed in a million; independent of the noise by their stream."""
-    network = build_model(small())._replace(classes=10)
-    config = small(**{"model.labels": "random", "sample.seed": 5})
-    labels = build_labels(config, network, np.arange(20_000))
+    problem = with_network(build.problem(small(**{"model.labels": "random", "sample.seed": 5})), classes=10)
+    labels = problem.labels(np.arange(20_000))
     counts = np.bincount(labels, minlength=10)
     chi_square = np.square(counts - 2000).sum() / 2000
     assert len(counts) == 10 and chi_square < scipy.stats.chi2.isf(1e-6, 9)
     assert chi_square > scipy.stats.chi2.ppf(1e-6, 9)  # nor are they dealt out
     chosen = np.array([19_999, 3, 3, 700])
-    np.testing.assert_array_equal(build_labels(config, network, chosen), labels[chosen])
-    np.testing.assert_array_equal(build_labels(config, network, np.arange(7)), labels[:7])
+    np.testing.assert_array_equal(problem.labels(chosen), labels[chosen])
+    np.testing.assert_array_equal(problem.labels(np.arange(7)), labels[:7])
     for index in (0, 11):
         key = jax.random.fold_in(jax.random.key(5), index)
         assert labels[index] == jax.random.randint(jax.random.fold_in(key, 1), (), 0, 10)
-    config.sample.seed = 6  # another seed agrees by chance: a tenth, with six standard deviations of 20,000
-    agree = (build_labels(config, network, np.arange(20_000)) == labels).mean()
+    # another seed agrees by chance: a tenth, with six standard deviations of 20,000
+    agree = (problem.labels(np.arange(20_000), seed=6) == labels).mean()
     assert abs(agree - 0.1) < 6 * np.sqrt(0.1 * 0.9 / 20_000)
 
 
+def with_network(problem, **changes):
+    """The problem with another network, of which these fields differ."""
+    return replace(problem, network=problem.network._replace(**changes))
+
+
 def of_labels(classes, bad=lambda t, label: False, value=jnp.nan):
-    """A network whose data are grey images, one level per label; where `bad`, it gives `value`."""
+    """build.problem, with a network whose data are grey images, one level per label; where `bad`, it gives `value`."""
 
     def make(params, label):
         return lambda x, t: jnp.where(bad(t, label), value, jnp.full_like(x, label / classes - 0.5))
 
-    return lambda config: Network((), make, "x0", IMAGE, classes)
+    network = Network((), make, "x0", IMAGE, classes)
+    return lambda config, original=build.problem: replace(original(config), network=network)
 
 
 @pytest.mark.parametrize("rule", ["all", "random", "none", "3"])
 def test_images_are_of_the_labels_beside_them(rule, tmp_path, monkeypatch):
     """Of the last evaluation x0 is what is left, but for the noise of sigma = 0.002."""
-    monkeypatch.setattr(drawing, "build_model", of_labels(10))
+    monkeypatch.setattr(build, "problem", of_labels(10))
     make(tmp_path, **{"model.labels": rule})
     found = list(Blocks(tmp_path, settings_in(tmp_path), IMAGE))
     labels = np.concatenate([block.labels for block in found])

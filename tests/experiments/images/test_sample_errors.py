@@ -1,6 +1,5 @@
 """The experiment `sample` when something is wrong: the error says what to do, and nothing that is done is lost."""
 
-from experiments.support import workdir
 import errno
 import os
 import re
@@ -14,15 +13,12 @@ import numpy as np
 import pytest
 
 import main
-from experiments.build.schedules import build_schedule
-from experiments.build.tables import build_table
+from experiments import build
 from experiments.data.blocks import read_images
-from experiments.images import case as drawing
-from experiments.sampling import draw as runner
-from experiments.sampling import failures
-from experiments.support import processes
+from experiments.sampling import failures, sampler
+from experiments.support import workdir
 from experiments.support.errors import ConfigError
-from tests.experiments.images.test_sample import COUNT, make, of_labels, small
+from tests.experiments.images.test_sample import COUNT, make, of_labels, small, with_network
 from tests.experiments.sampling.test_blocks import content
 from tests.whole.test_stopped import left_over
 
@@ -31,28 +27,29 @@ from tests.whole.test_stopped import left_over
 def test_samples_that_are_not_finite_are_named_and_the_others_kept(schedule, value, tmp_path, monkeypatch):
     """Sample 21 and 22, from the third and from the fifth of five evaluations on."""
     options = {"schedule.name": schedule, "model.labels": "all"}
-    times = build_table(small(**options), {"name": "unipc"}, 5, "x0").t
+    problem = build.problem(small(**options))
+    times = build.method(problem, "unipc", {"name": "unipc"}, 5).table.t
     third, fifth = (float(np.sqrt(times[n - 1] * times[n])) for n in (2, 4))
 
     def bad(t, label):
         return ((label == 21) & (t < third)) | ((label == 22) & (t < fifth))
 
-    monkeypatch.setattr(drawing, "build_model", of_labels(COUNT, bad, value))
-    lam = build_schedule(small(**options)).lam
+    monkeypatch.setattr(build, "problem", of_labels(COUNT, bad, value))
+    lam = problem.schedule.lam
     first, second = (f"after evaluation {n} of 5, at sigma / alpha = {np.exp(-lam(times[n - 1])):.4g}" for n in (3, 5))
     with pytest.raises(failures.NotFinite) as error:
         make(tmp_path, **options)
     expected = f"2 samples of a batch of 8 are not finite: number 21 {first}; 22 {second}. "
     assert str(error.value).startswith(expected) and "raise nfe" in str(error.value)
     assert [path.name for path in tmp_path.glob("samples/*")] == ["000000-000015.npz"] and not left_over(tmp_path)
-    monkeypatch.setattr(drawing, "build_model", of_labels(COUNT))
+    monkeypatch.setattr(build, "problem", of_labels(COUNT))
     make(tmp_path, **options)
     assert len(read_images(tmp_path)) == COUNT
 
 
 def out_of_memory_above(most):
     """make_draw, with a device that has room for batches of `most`."""
-    make_draw = runner.make_draw
+    make_draw = sampler.make_draw
 
     def make(*arguments):
         draw = make_draw(*arguments)
@@ -71,11 +68,11 @@ def out_of_memory_above(most):
 def test_out_of_memory_names_the_batch_that_fits(batch, most, fits, tmp_path, monkeypatch):
     """Halves of the batch, rounded up to as many on both devices; at most the 40 samples that are wanted."""
     with monkeypatch.context() as m, pytest.raises(failures.OutOfMemory) as error:
-        m.setattr(runner, "make_draw", out_of_memory_above(most))
+        m.setattr(sampler, "make_draw", out_of_memory_above(most))
         make(tmp_path, **{"sample.batch": batch})
     size = min(batch, COUNT)
     assert str(error.value) == f"out of memory with batches of {size}: {fits} fit, set sample.batch={fits}"
-    monkeypatch.setattr(runner, "make_draw", out_of_memory_above(most))
+    monkeypatch.setattr(sampler, "make_draw", out_of_memory_above(most))
     make(tmp_path, **{"sample.batch": fits})
 
 
@@ -91,7 +88,7 @@ def test_out_of_memory_in_the_middle_keeps_what_is_done(tmp_path, monkeypatch):
         return limited
 
     with monkeypatch.context() as m, pytest.raises(failures.OutOfMemory, match="with batches of 8: 4 fit"):
-        m.setattr(runner, "make_draw", partial(crowded, runner.make_draw))
+        m.setattr(sampler, "make_draw", partial(crowded, sampler.make_draw))
         make(tmp_path)
     assert [path.name for path in tmp_path.glob("samples/*")] == ["000000-000015.npz"] and not left_over(tmp_path)
     make(tmp_path, **{"sample.batch": 4})
@@ -106,8 +103,9 @@ def test_memory_that_no_machine_has(tmp_path, monkeypatch):
 
         return lambda x, t: jax.lax.cond(t < 0, huge, jnp.ravel, x).reshape(x.shape)
 
-    monkeypatch.setattr(drawing, "build_model", lambda config: of_labels(1)(config)._replace(make=model))
-    with pytest.raises(failures.OutOfMemory, match="out of memory with batches of 8, and of 2: use model.dtype=bfloat16"):
+    problem = with_network(of_labels(1)(small()), make=model)
+    monkeypatch.setattr(build, "problem", lambda config: problem)
+    with pytest.raises(failures.OutOfMemory, match="batches of 8, and of 2: use model.dtype=bfloat16"):
         make(tmp_path)
 
 
@@ -115,7 +113,7 @@ def test_other_errors_of_the_device_are_not_called_memory(tmp_path, monkeypatch)
     def broken(*arguments):
         raise jax.errors.JaxRuntimeError("INTERNAL: it is broken")
 
-    monkeypatch.setattr(runner, "make_draw", lambda *arguments: broken)
+    monkeypatch.setattr(sampler, "make_draw", lambda *arguments: broken)
     with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL: it is broken"):
         make(tmp_path)
 
@@ -140,8 +138,7 @@ def test_a_workdir_that_cannot_be_one_is_named(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "key, value, expected",
     [
-        ("sample.devices", -1, "sample.devices = -1: there are 2 devices, choose 1 to 2"),
-        ("cpu_devices", -1, "cpu_devices must be 1 to "),
+        ("sample.devices", -1, "sample.devices must be at least 0, got -1: raise it"),
         ("sample.keep", "jpg", "sample.keep must be one of npz, png, none, got 'jpg'"),
         ("sample.batch", 0, "sample.batch must be at least 1, got 0"),
         ("sample.block", -1, "sample.block must be at least 1, got -1"),
@@ -152,7 +149,7 @@ def test_a_workdir_that_cannot_be_one_is_named(tmp_path, monkeypatch):
 def test_impossible_options_are_named(key, value, expected, tmp_path):
     config = small(**({"sample.keep": "png"} | {key: value}))
     with pytest.raises(ValueError, match=re.escape(expected)):
-        main.set_up_jax(config) if key == "cpu_devices" else main.run_experiment(config, tmp_path)
+        main.run_experiment(config, tmp_path)
     assert not (tmp_path / "samples").exists()
 
 

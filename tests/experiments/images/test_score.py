@@ -12,8 +12,9 @@ from experiments.data.pixels import to_float
 from experiments.images import score
 from experiments.metrics import distances as metrics
 from experiments.metrics.passport import MEASURE
-from experiments.metrics.spaces import Space, features
+from experiments.metrics.spaces import Space
 from experiments.support.errors import ConfigError
+from experiments.support.features import features
 from models import classifier, save_params
 
 SHAPE, COUNT = (8, 8, 1), 60

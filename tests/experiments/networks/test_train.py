@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import flax.linen as nn
 import jax
@@ -14,11 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import main
 import models
 from configs import default
 from experiments.networks import log as losses
+from experiments.networks import loop
 from experiments.networks import step as updates
-from experiments.networks import train
 from models import checkpoint
 from tests.conftest import CACHE
 from tests.experiments.data.test_data import write_set
@@ -29,6 +31,7 @@ STEPS = 60
 
 def config_of(folder, **changes):
     c = default.get_config()
+    c.experiment = "train"
     c.data.path = str(folder / "data")
     c.model.channels, c.model.blocks, c.model.multipliers = 8, 1, (1,)
     c.train.update(
@@ -52,13 +55,13 @@ def folder(tmp_path_factory):
     """A data set and a finished run on it."""
     folder = tmp_path_factory.mktemp("train")
     write_set(folder / "data", train=64)
-    train.run(config_of(folder), folder / "whole")
+    main.run_experiment(config_of(folder), folder / "whole")
     return folder
 
 
 def test_a_run_can_start_from_the_parameters_of_another(folder):
     more = config_of(folder, init=str(folder / "whole"), steps=6, warmup=1, learning_rate=1e-9, seed=1)
-    train.run(more, folder / "more")
+    main.run_experiment(more, folder / "more")
     (params, meta), (start, _) = (models.load_params(folder / name) for name in ("more", "whole"))
     assert meta["images"] == 6 * 16 and meta["images_before"] == STEPS * 16
     # Adam's steps are at most the learning rate: 6e-9 in all, below the round-off of parameters of order 1
@@ -67,7 +70,7 @@ def test_a_run_can_start_from_the_parameters_of_another(folder):
     with pytest.raises(
         ValueError, match="train.init = .* holds the network .* make the model keys of the config equal"
     ):
-        train.run(more, folder / "another")
+        main.run_experiment(more, folder / "another")
 
 
 def test_the_loss_falls_and_the_run_leaves_its_files(folder):
@@ -78,7 +81,7 @@ def test_the_loss_falls_and_the_run_leaves_its_files(folder):
     assert 0.5 < loss[0] < 2 and np.mean(loss[-10:]) < 0.95 * np.mean(loss[:5])
     names = {p.name for p in (folder / "whole").iterdir()}
     files = {"config.json", "metrics.jsonl", "loss.png", "params.npz", "results.json"}
-    assert names == files | {"checkpoints", "snapshots"}
+    assert names == files | {"checkpoints", "snapshots", ".lock"}
     params, meta = models.load_params(folder / "whole/params.npz")
     assert meta["steps"] == STEPS and meta["images"] == STEPS * 16 and meta["shape"] == [28, 28, 1]
     assert (folder / "whole/loss.png").read_bytes()[:4] == b"\x89PNG"
@@ -93,9 +96,9 @@ def test_killed_and_started_again_it_is_the_same_run(folder):
     workdir, config = folder / "killed", config_of(folder)
     script = (
         "import sys; sys.path.insert(0, '.')\n"
-        "from pathlib import Path\nfrom experiments.networks import train\n"
+        "from pathlib import Path\nfrom main import run_experiment\n"
         "from tests.experiments.networks.test_train import config_of\n"
-        "train.run(config_of(Path(sys.argv[1])), sys.argv[2])\n"
+        "run_experiment(config_of(Path(sys.argv[1])), sys.argv[2])\n"
     )
     environment = os.environ | {
         "JAX_COMPILATION_CACHE_DIR": str(CACHE),
@@ -116,7 +119,7 @@ def test_killed_and_started_again_it_is_the_same_run(folder):
     (workdir / "checkpoints" / "999.orbax-checkpoint-tmp").mkdir(exist_ok=True)  # a save that was cut short
     with (workdir / "metrics.jsonl").open("a") as file:
         file.write('{"step": 99, "lo')  # and a row
-    train.run(config, workdir)
+    main.run_experiment(config, workdir)
     for name in ("metrics.jsonl", *(f"snapshots/{step:08d}.npz" for step in (0, 1, 8, 60))):
         assert (workdir / name).read_bytes() == (folder / "whole" / name).read_bytes(), f"{name}: killed at {at}"
     jax.tree.map(
@@ -127,10 +130,10 @@ def test_killed_and_started_again_it_is_the_same_run(folder):
 
 def test_a_finished_run_restores_its_files_and_refuses_another_config(folder):
     (folder / "whole/params.npz").unlink()
-    train.run(config_of(folder, chunk=7), folder / "whole")  # chunk changes no number
+    main.run_experiment(config_of(folder, chunk=7), folder / "whole")  # chunk changes no number
     assert models.load_params(folder / "whole/params.npz")[1]["steps"] == STEPS
     with pytest.raises(ValueError, match=r"train.learning_rate = 0.005 there, 0.01 now.*give another --workdir"):
-        train.run(config_of(folder, learning_rate=0.01), folder / "whole")
+        main.run_experiment(config_of(folder, learning_rate=0.01), folder / "whole")
 
 
 def test_an_unreadable_checkpoint_is_named(folder, tmp_path):
@@ -153,14 +156,16 @@ def test_a_loss_that_is_not_finite_stops_before_the_checkpoint(tmp_path):
         return state._replace(step=last), values, np.ones(last - first)
 
     with pytest.raises(FloatingPointError, match="nan .* at step 7: lower train.learning_rate"):
-        updates.fit(
+        loop.fit(
             updates.State({}, {}, (), 0),
             chunk,
             lambda r: (r.start, r.stop),
-            updates.ranges(0, 12, 3, {6}),
-            stops={6},
-            on_rows=lambda r, *v: log.append(r, *v, 4, lambda s: 0 * s),
-            on_stop=lambda state: saved.append(state.step),
+            loop.ranges(0, 12, 3, {6}),
+            SimpleNamespace(
+                stops={6},
+                rows=lambda r, *v: log.append(r, *v, 4, lambda s: 0 * s),
+                stop=lambda state: saved.append(state.step),
+            ),
         )
     assert saved == [6] and [row["step"] for row in losses.read(tmp_path / "metrics.jsonl")] == list(range(7))
 
@@ -172,17 +177,15 @@ def test_rows_of_another_run_are_refused(tmp_path):
 
 
 def test_chunks_end_at_every_stop():
-    assert list(updates.ranges(0, 11, 4, {0, 6})) == [range(0, 4), range(4, 6), range(6, 10), range(10, 11)]
-    assert list(updates.ranges(5, 11, 4, {0, 5, 20})) == [range(5, 9), range(9, 11)]
-    assert list(updates.ranges(6, 6, 4, {6})) == []
+    assert list(loop.ranges(0, 11, 4, {0, 6})) == [range(0, 4), range(4, 6), range(6, 10), range(10, 11)]
+    assert list(loop.ranges(5, 11, 4, {0, 5, 20})) == [range(5, 9), range(9, 11)]
+    assert list(loop.ranges(6, 6, 4, {6})) == []
 
 
 def test_snapshots_are_spaced_logarithmically():
-    assert updates.snapshot_steps(1000, 0) == [] and updates.snapshot_steps(1000, 1) == [0]
-    assert updates.snapshot_steps(1000, 5) == [0, 1, 10, 100, 1000]
-    assert updates.snapshot_steps(4, 20) == [0, 1, 2, 3, 4]  # fewer where they would coincide
-    with pytest.raises(ValueError, match="train.snapshots must be at least 0, got -1"):
-        updates.snapshot_steps(10, -1)
+    assert loop.snapshot_steps(1000, 0) == [] and loop.snapshot_steps(1000, 1) == [0]
+    assert loop.snapshot_steps(1000, 5) == [0, 1, 10, 100, 1000]
+    assert loop.snapshot_steps(4, 20) == [0, 1, 2, 3, 4]  # fewer where they would coincide
 
 
 class Small(nn.Module):
@@ -198,12 +201,10 @@ class Small(nn.Module):
 
 def small_update(devices, optimizer="adam"):
     """(update, state, images, labels, mesh) of a tiny network on so many devices."""
-    module, mesh = Small(), updates.make_mesh(devices, 4)
+    module, mesh = Small(), updates.batch_mesh(devices, 4)
     optimiser, _ = updates.optimizer(optimizer, 1e-3, 1, 10)
-    update = updates.make_update(
-        module, optimiser, mesh, sigma_data=0.7, batch=4, seed=0, ema_images=100, label_dropout=0.5, p_mean=-1.2,
-        p_std=1.2, uniform_share=0.3,
-    )  # fmt: skip
+    settings = {"batch": 4, "seed": 0, "ema_images": 100, "label_dropout": 0.5, "p_mean": -1.2, "p_std": 1.2}
+    update = updates.make_update(module, optimiser, mesh, 0.7, SimpleNamespace(**settings, uniform_share=0.3))
     images = np.random.default_rng(0).integers(0, 256, (3, 4, 8, 8, 1), dtype=np.uint8)
     state = updates.init_state(optimiser, models.init(module, 0, (8, 8, 1)), mesh)
     return update, state, images, np.zeros((3, 4), np.uint8), mesh
@@ -254,7 +255,7 @@ def test_impossible_settings_are_refused():
     with pytest.raises(ValueError, match="unknown train.optimizer = 'lion': choose one of adam, muon"):
         updates.optimizer("lion", 1e-3, 1, 10)
     with pytest.raises(ValueError, match="train.batch = 5 is not a multiple of train.devices = 2"):
-        updates.make_mesh(2, 5)
-    with pytest.raises(ValueError, match="train.devices = 64 but this process has"):
-        updates.make_mesh(64, 64)
-    assert updates.make_mesh(0, 5).size == 1
+        updates.batch_mesh(2, 5)
+    with pytest.raises(ValueError, match="train.devices = 64: there are"):
+        updates.batch_mesh(64, 64)
+    assert updates.batch_mesh(0, 5).size == 1

@@ -12,12 +12,14 @@ import pytest
 
 import main
 from configs import peers as recipe
-from experiments.peers import contest as peer_contest
-from experiments.peers import peers
+from configs.sections import Peers
+from experiments import build
+from experiments.peers import beside, overhead
 from experiments.peers.case import OURS, cheap, make_case, ours, traffic
-from experiments.peers.contest import HERE, overheads, resident_peak, timings, turns
 from experiments.peers.network import THERE, Contest, compare, difference, numbers, share
-from experiments.peers.samplers import PEERS, Missing, Peer, importing
+from experiments.peers.official import PEERS, Peer
+from experiments.peers.overhead import HERE, overheads, resident_peak, timings, turns
+from experiments.peers.samplers import Missing, importing
 from experiments.support.errors import ConfigError
 from solvers import SOLVERS
 from solvers.schedule import EDM
@@ -32,35 +34,44 @@ def settings(**overrides):
     return config
 
 
-@pytest.fixture
-def alone(monkeypatch):
+def hide_peers(patch):
     """Nothing of others is installed."""
     for name in LIBRARIES:
-        monkeypatch.setitem(sys.modules, name, None)
+        patch.setitem(sys.modules, name, None)
 
 
-def test_a_run_without_any_peer(alone, tmp_path, capsys):
-    main.run_experiment(settings(), tmp_path)
+@pytest.fixture(scope="module")
+def contest():
+    with pytest.MonkeyPatch.context() as patch:
+        hide_peers(patch)
+        found = Contest(build.settings(settings().peers, Peers))
+    found.ours = functools.cache(found.ours)  # compiles once
+    return found
+
+
+def test_a_run_without_any_peer(contest, tmp_path, monkeypatch, capsys):
+    hide_peers(monkeypatch)
+    monkeypatch.setattr(beside.network, "Contest", lambda settings: contest)
+    main.run_experiment(settings(shapes="3x20"), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
         *(".lock", "config.json", "results.csv", "results.json", "peers.png")
     }
     found = json.loads((tmp_path / "results.json").read_text())
-    for shape in ("4x8x8x3", "3x20"):
-        rows = [row for row in found["rows"] if row.get("shape") == shape]
-        assert [row["solver"] for row in rows if row["library"] == HERE] == list(OURS)
-        assert {row["library"] for row in rows} == {HERE, *(peer.library for peer in PEERS)}
-        for row in rows:
-            assert ("status" in row) == (row["library"] != HERE) and row.get("status") in (None, "not installed")
-            if row["library"] == HERE:
-                assert row["cpu_ms_low"] <= row["cpu_ms"] <= row["cpu_ms_high"] and row["copy_ms"] > 0
-                assert row["first_s"] > 0 and row["build_s"] > 0
+    rows = [row for row in found["rows"] if row.get("shape") == "3x20"]
+    assert [row["solver"] for row in rows if row["library"] == HERE] == list(OURS)
+    assert {row["library"] for row in rows} == {HERE, *(peer.library for peer in PEERS)}
+    for row in rows:
+        assert ("status" in row) == (row["library"] != HERE) and row.get("status") in (None, "not installed")
+        if row["library"] == HERE:
+            assert row["cpu_ms_low"] <= row["cpu_ms"] <= row["cpu_ms_high"] and row["copy_ms"] > 0
+            assert row["first_s"] > 0 and row["build_s"] > 0
     network, other = (row for row in found["rows"] if row["what"] == "network")
     assert network["images_per_second"] > 0 and network["batch"] == 4 and network["nfe"] == 2
     assert other["status"] == "not installed" and "images_per_second" not in other
     with open(tmp_path / "results.csv") as file:
-        assert len(list(csv.DictReader(file))) == len(found["rows"]) == 2 * (len(OURS) + len(PEERS)) + 2
+        assert len(list(csv.DictReader(file))) == len(found["rows"]) == len(OURS) + len(PEERS) + 2
     printed = capsys.readouterr().out
-    assert f"jax {jax.__version__}, " in printed and printed.count("not installed") >= 2 * len(PEERS) + 1
+    assert f"jax {jax.__version__}, " in printed and printed.count("not installed") >= len(PEERS) + 1
 
 
 def other(case, folder, solver="DPM-Solver++(2M)", factor=1.0):
@@ -80,9 +91,7 @@ def test_what_is_there_is_measured_and_the_rest_is_said(monkeypatch):
         "none": missing,
         "broken": lambda *_: 1 / 0,
     }
-    monkeypatch.setattr(
-        peer_contest, "PEERS", [Peer(name, "DPM-Solver++(2M)", make) for name, make in registry.items()]
-    )
+    monkeypatch.setattr(overhead, "PEERS", [Peer(name, "DPM-Solver++(2M)", make) for name, make in registry.items()])
     rows = {row["library"]: row for row in overheads(make_case(IMAGES, 4, 4), 2, "") if row["library"] != HERE}
     assert rows["same"]["difference"] == 0 and rows["off"]["difference"] == pytest.approx(0.25)
     assert all("ours_over_this" in rows[name] and "status" not in rows[name] for name in ("same", "off"))
@@ -126,10 +135,10 @@ def test_what_comes_before_a_run_is_not_timed(monkeypatch):
         now["wall"] += wall
         now["cpu"] += cpu
 
-    monkeypatch.setattr(peer_contest.time, "perf_counter", lambda: now["wall"])
-    monkeypatch.setattr(peer_contest.time, "process_time", lambda: now["cpu"])
+    monkeypatch.setattr(overhead.time, "perf_counter", lambda: now["wall"])
+    monkeypatch.setattr(overhead.time, "process_time", lambda: now["cpu"])
     works = {"a": (functools.partial(work, "a", 3.0, 5.0), functools.partial(work, "before a", 100.0, 100.0))}
-    works["b"] = functools.partial(work, "b", 1.0, 2.0), peer_contest.nothing
+    works["b"] = functools.partial(work, "b", 1.0, 2.0), overhead.nothing
     seconds = turns(works, 2)
     assert seconds["wall"]["a"].tolist() == [3, 3] and seconds["cpu"]["a"].tolist() == [5, 5]
     assert seconds["wall"]["b"].tolist() == [1, 1] and seconds["cpu"]["b"].tolist() == [2, 2]
@@ -174,13 +183,6 @@ def test_memory_is_the_peak_of_the_work():
         pytest.skip("the system does not tell")
     assert 0.98 * size < found < 1.25 * size  # the system counts in batches of pages
     assert resident_peak(lambda: None) < size / 16
-
-
-@pytest.fixture(scope="module")
-def contest():
-    found = Contest(settings().peers)
-    found.ours = functools.cache(found.ours)  # compiles once
-    return found
 
 
 @pytest.mark.parametrize("error, timed", [(1e-4, True), (1e-2, False), (np.nan, False)])
@@ -238,13 +240,13 @@ def test_why_a_peer_is_missing(error, expected):
 @pytest.mark.parametrize(
     "key, value, expected",
     [
-        ("steps", 2, "peers.steps must be at least 3, got 2"),
+        ("steps", 2, "peers.steps must be from 3 to 10,000, got 2"),
         ("nodes", 6, "peers.nodes must be a multiple of peers.steps = 4, got 6"),
-        ("repeats", 0, "peers.repeats must be at least 1, got 0"),
-        ("nfe", 1, "peers.nfe must be at least 2, got 1"),
-        ("batch", -1, "peers.batch must be at least 0, got -1"),
+        ("repeats", 0, "peers.repeats must be from 1 to 1,000,000, got 0"),
+        ("nfe", 1, "peers.nfe must be from 2 to 10,000, got 1"),
+        ("batch", -1, "peers.batch must be from 0 to 1,000,000, got -1"),
         ("channels", 48, "peers.channels must be a multiple of 32, got 48"),
-        ("shapes", "4x8x8x3, 7", "like 64x32x32x3, samples first, got '7'"),
+        ("shapes", "4x8x8x3, 7", "shapes like 64x32x32x3, samples first, got '4x8x8x3, 7': separate them by commas"),
         ("shapes", "4x0", "got '4x0'"),
         ("dpm_v3", "no/such", "peers.dpm_v3 must be a checkout of github.com/thu-ml/DPM-Solver-v3, no/such has no"),
         (
@@ -256,5 +258,5 @@ def test_why_a_peer_is_missing(error, expected):
 )
 def test_a_mistake_is_one_sentence_before_anything_is_computed(key, value, expected, tmp_path):
     with pytest.raises(ConfigError, match=expected):
-        peers.run(settings(**{key: value}), tmp_path)
+        beside.run(settings(**{key: value}), tmp_path)
     assert not list(tmp_path.iterdir())

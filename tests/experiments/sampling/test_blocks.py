@@ -11,8 +11,8 @@ from PIL import Image
 
 from experiments.data import blocks, files
 from experiments.data.blocks import Block, read_images
-from experiments.images.case import regroup
-from experiments.sampling.store import KEPT, Blocks
+from experiments.sampling import Blocks, regroup
+from experiments.sampling.store import KEPT
 from experiments.support.errors import ConfigError
 from solvers import npz
 

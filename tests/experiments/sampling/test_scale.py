@@ -9,24 +9,25 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
-from experiments.build.network import build_labels, build_model
 
 import main
 import models
 from configs import fashion_mnist
-from experiments.build.tables import build_table
+from experiments import build
 from experiments.data import blocks
 from experiments.data.pixels import to_uint8
-from experiments.sampling import draw as runner
+from experiments.sampling import Sampler
 from experiments.support.mesh import make_mesh
 from gaussian import Mixture, gaussian_ems
+from solvers import npz
 from solvers.ems import save_ems
 from tests.helpers.places import ROOT
 from tests.helpers.processes import CACHE, child, start
 from tests.helpers.seeded import weights
 
 COUNT, SCALE = 64, 80.0
-CASES = [(batch, devices) for batch in (1, 16, 64) for devices in (1, 4, 8)]
+CASES = [(1, 1), (16, 4), (64, 8)]  # batch, devices
+MORE = [(batch, devices) for batch in (1, 16, 64) for devices in (1, 4, 8) if (batch, devices) not in CASES]
 
 
 def make_config(**overrides):
@@ -38,27 +39,28 @@ def make_config(**overrides):
     return config
 
 
-def draw_all(folder):
-    """Noise and images of every case, into files; in a process with eight devices."""
+def draw_all(folder, cases):
+    """Noise and images of each case, into files; in a process with eight devices."""
     config = make_config()
-    network = build_model(config)
-    table = build_table(config, {"name": "unipc", "order": 3}, 5, network.prediction).astype(np.float32)
-    draw = runner.make_draw(network.make, network.shape, SCALE)
-    fixed = {"indices": np.arange(COUNT), "labels": build_labels(config, network, np.arange(COUNT)), "seed": 0}
-    for batch, devices in CASES:
-        where = {"batch": batch, "mesh": make_mesh(jax.devices()[:devices])}
-        whole = (list(runner.generate(draw, network.params, table, rows, **fixed, **where)) for rows in (0, 5))
+    problem, indices = build.problem(config), np.arange(COUNT)
+    method = build.method(problem, "unipc", {"name": "unipc", "order": 3, "teleport": None}, 5)
+    for batch, devices in cases:
+        sampler = Sampler(problem, batch, make_mesh(jax.devices()[:devices]))
+        whole = (list(sampler.batches(method, indices, seed=0, rows=rows)) for rows in (0, 5))
         noise, samples = (np.concatenate([part for _, part in parts]) for parts in whole)
         np.savez(folder / f"{batch}-{devices}.npz", noise=noise, images=to_uint8(samples))
 
 
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("scale")
+def drawn_in(folder, cases):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
-        assert child(draw_all, folder, devices=8) == 0
-    return {case: np.load(folder / "{}-{}.npz".format(*case)) for case in CASES}
+        assert child(draw_all, folder, cases, devices=8) == 0
+    return {case: np.load(folder / "{}-{}.npz".format(*case)) for case in cases}
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    return drawn_in(tmp_path_factory.mktemp("scale"), CASES)
 
 
 def assert_same_images(images, expected):
@@ -68,16 +70,25 @@ def assert_same_images(images, expected):
     assert off.mean() <= 1e-4
 
 
-@pytest.mark.parametrize("case", CASES[1:], ids=str)
-def test_batches_and_devices_change_no_image(drawn, case):
+def assert_same_draws(got, expected):
     """The noise, which is all that no row of the table leaves, to the bit."""
-    expected, got = drawn[CASES[0]], drawn[case]
     np.testing.assert_array_equal(got["noise"], expected["noise"])
     assert_same_images(got["images"], expected["images"])
 
 
-COLOURS = [(32, 32, 3), (64, 64, 3)]
+@pytest.mark.parametrize("case", CASES[1:], ids=str)
+def test_batches_and_devices_change_no_image(drawn, case):
+    assert_same_draws(drawn[case], drawn[CASES[0]])
+
+
+@pytest.mark.deep
+def test_no_batch_and_no_number_of_devices_changes_an_image(drawn, tmp_path):
+    for got in drawn_in(tmp_path, MORE).values():
+        assert_same_draws(got, drawn[CASES[0]])
+
+
 RUNS = [(1, 1), (16, 4), (64, 1), (64, 4)]  # batch, devices
+COLOURS = [((32, 32, 3), RUNS[:2]), *(pytest.param((n, n, 3), RUNS, marks=pytest.mark.deep) for n in (32, 64))]
 
 
 def colour_config(folder, shape, batch, devices):
@@ -101,18 +112,18 @@ def colour_config(folder, shape, batch, devices):
     return make_config(**found | {"features": "none", "teleport.gaussian": "", "classifier": "", "reference": ""})
 
 
-def draw_colours(folder, shape):
-    for batch, devices in RUNS:
+def draw_colours(folder, shape, runs):
+    for batch, devices in runs:
         config = colour_config(folder, shape, batch, devices)
         main.run_experiment(config, folder / f"{batch}-{devices}")
 
 
-@pytest.mark.parametrize("shape", COLOURS, ids=str)
-def test_batches_and_devices_change_no_colour_image(tmp_path, shape, monkeypatch):
+@pytest.mark.parametrize("shape, runs", COLOURS, ids=str)
+def test_batches_and_devices_change_no_colour_image(tmp_path, shape, runs, monkeypatch):
     """The whole path of `sample`, from files to files, at sizes where sums of the engine are compiled differently."""
     monkeypatch.chdir(ROOT)
-    assert child(draw_colours, tmp_path, shape, devices=4) == 0
-    first, *others = (blocks.read_images(tmp_path / f"{batch}-{devices}") for batch, devices in RUNS)
+    assert child(draw_colours, tmp_path, shape, runs, devices=4) == 0
+    first, *others = (blocks.read_images(tmp_path / f"{batch}-{devices}") for batch, devices in runs)
     assert first.shape == (COUNT, *shape) and first.std() > 20  # the samples are not all clipped, nor all grey
     for images in others:
         assert_same_images(images, first)

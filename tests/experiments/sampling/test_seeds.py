@@ -5,17 +5,20 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
-from experiments.build.network import build_model
 
 from configs import toy_gmm
-from experiments.build.tables import build_table
+from experiments import build
 from experiments.data.pixels import to_uint8
 from experiments.sampling import alignment, failures
-from experiments.sampling import draw as runner
+from experiments.sampling import draw as draws
 from experiments.sampling.alignment import align
 from experiments.support import keys
 from experiments.support.mesh import make_mesh
 from gaussian import AffineMap
+
+
+def table_of(problem, options, nfe):
+    return problem.tables.build({"teleport": None} | options, nfe)
 
 
 @pytest.fixture(scope="module")
@@ -23,15 +26,16 @@ def drawing():
     """(draw, params, table, rows) of a mixture of 4x4 images."""
     config = toy_gmm.get_config()
     config.mixture.shape = (4, 4, 1)
-    network = build_model(config)
-    table, rows = align({0: build_table(config, {"name": "unipc"}, 6, network.prediction)})[0]
-    return runner.make_draw(network.make, network.shape, 80.0), network.params, table, rows
+    problem = build.problem(config)
+    network = problem.network
+    table, rows = align({0: table_of(problem, {"name": "unipc"}, 6)})[0]
+    return draws.make_draw(network.make, network.shape, 80.0), network.params, table, rows
 
 
 def collect(drawing, batch, devices, indices):
     mesh = make_mesh(jax.devices()[:devices])
     labels = np.zeros(len(indices), np.int32)
-    got = list(runner.generate(*drawing, seed=3, indices=indices, labels=labels, batch=batch, mesh=mesh))
+    got = list(draws.generate(*drawing, seed=3, indices=indices, labels=labels, batch=batch, mesh=mesh))
     assert np.concatenate([i for i, _ in got]).tolist() == list(indices)
     return np.concatenate([samples for _, samples in got])
 
@@ -60,9 +64,10 @@ def test_samples_differ_by_index_and_seed(drawing):
 def test_padded_rows_and_depth_change_nothing():
     """Solvers that share a program through padding give what each gives alone."""
     config = toy_gmm.get_config()
-    network = build_model(config)
-    tables = {n: build_table(config, {"name": "ddim"} if n < 8 else {"name": "unipc"}, n, "x0") for n in (5, 8)}
-    draw = runner.make_draw(network.make, network.shape, 80.0)
+    problem = build.problem(config)
+    network = problem.network
+    tables = {n: table_of(problem, {"name": "ddim"} if n < 8 else {"name": "unipc"}, n) for n in (5, 8)}
+    draw = draws.make_draw(network.make, network.shape, 80.0)
     aligned = align(tables)
     assert [jax.tree.map(np.shape, table) for table, _ in aligned.values()][0] == jax.tree.map(np.shape, aligned[8][0])
     for n, table in tables.items():
@@ -78,15 +83,15 @@ def test_runner_agrees_with_the_public_sample(drawing):
     draw, params, table, rows = drawing
     config = toy_gmm.get_config()
     config.mixture.shape = (4, 4, 1)
-    model = build_model(config).make(params, 0)
+    model = build.problem(config).network.make(params, 0)
     x_T = 80.0 * keys.initial_noise(3, np.arange(2), (4, 4, 1))
     x0 = jax.jit(jax.vmap(lambda x: sample(model, table, x)[0]))(x_T)
     np.testing.assert_allclose(collect(drawing, 2, 1, range(2)), x0, rtol=0, atol=1e-5)
 
 
 def test_samples_that_are_not_finite_are_named():
-    draw = runner.make_draw(lambda params, label: lambda x, t: x * np.nan, (2,), 1.0)
-    table = build_table(toy_gmm.get_config(), {"name": "ddim"}, 5, "x0").astype(np.float32)
+    draw = draws.make_draw(lambda params, label: lambda x, t: x * np.nan, (2,), 1.0)
+    table = table_of(build.problem(toy_gmm.get_config()), {"name": "ddim"}, 5).astype(np.float32)
     found = (
         "2 samples of a batch of 2 are not finite: number 5 after evaluation 1 of 5, at t = 80; 6 after evaluation 1"
     )
@@ -96,22 +101,23 @@ def test_samples_that_are_not_finite_are_named():
 
 def programs(monkeypatch):
     """How many programs with the network in them `draw_all` compiles, and how often the network is traced."""
-    config, traces, solves, advance = toy_gmm.get_config(), [], [], runner.advance
-    network = build_model(config)
+    config, traces, solves, advance = toy_gmm.get_config(), [], [], draws.advance
+    problem = build.problem(config)
+    network = problem.network
 
     def make(params, label):
         traces.append(1)
         return network.make(params, label)
 
-    monkeypatch.setattr(runner, "advance", lambda *arguments: solves.append(1) or advance(*arguments))
-    draw_all(config, partial(runner.make_draw(make, network.shape, 80.0), network.params))
+    monkeypatch.setattr(draws, "advance", lambda *arguments: solves.append(1) or advance(*arguments))
+    draw_all(problem, partial(draws.make_draw(make, network.shape, 80.0), network.params))
     return len(solves), len(traces)
 
 
-def draw_all(config, draw):
+def draw_all(problem, draw):
     """Of scalar solvers, one with coefficients of the data shape and one with noise; the first with a jump, too."""
     names = ("ddim", "dpmpp", "unipc", "ipndm", "ddpm")
-    tables = {(name, n): build_table(config, {"name": name}, n, "x0") for name in names for n in (5, 8)}
+    tables = {(name, n): table_of(problem, {"name": name}, n) for name in names for n in (5, 8)}
     tables["wide", 6] = with_arrays(tables["unipc", 5])
     jump = AffineMap(np.ones((1, 2)), np.zeros((1, 2)), np.ones((1, 2, 1)), np.ones((1, 1)), np.ones(1))
     for (name, _), (table, rows) in align(tables).items():
@@ -135,12 +141,13 @@ def test_one_program_for_many_solvers_and_evaluations(monkeypatch):
 
 def test_scalar_coefficients_as_arrays_give_the_same_samples():
     config = toy_gmm.get_config()
-    network, scalar = build_model(config), build_table(config, {"name": "unipc"}, 5, "x0")
+    problem = build.problem(config)
+    network, scalar = problem.network, table_of(problem, {"name": "unipc"}, 5)
     alone = align({"scalar": scalar})["scalar"]
     repeated = align({"scalar": scalar, "wide": with_arrays(scalar)})["scalar"]
     assert (alone[0].b.shape, repeated[0].b.shape) == ((5, 4), (5, 4, 2))
     np.testing.assert_array_equal(repeated[0].b, np.repeat(alone[0].b[..., None], 2, axis=2))
-    draw = runner.make_draw(network.make, network.shape, 80.0)
+    draw = draws.make_draw(network.make, network.shape, 80.0)
     found = [collect((draw, network.params, *aligned), 4, 1, range(4)) for aligned in (alone, repeated)]
     np.testing.assert_allclose(*found, rtol=0, atol=1e-6)
 
