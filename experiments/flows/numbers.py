@@ -50,7 +50,7 @@ def differences(a, b) -> np.ndarray:
 
 
 def variance_of(solution) -> float:
-    """Of the final samples, mean over pixels."""
+    """The variance of the final samples, mean over pixels."""
     return float(solution[1][-1].astype(np.float64).var(axis=0, ddof=1).mean())
 
 
@@ -63,7 +63,7 @@ def rows(name, level, x, denoised) -> list[dict]:
 
 
 def summarise(name, level, x, denoised, variance, threshold) -> dict:
-    """Of the final samples, and where the solutions part: by the mean, and quartiles over samples."""
+    """Numbers of the final samples, and where the solutions part: by the mean, and quartiles over samples."""
     last = denoised[-1]
     row = {"name": name, "final_mse": float(last.mean()), "final_std": float(last.std(ddof=1))}
     row |= {"final_median": float(np.median(last)), "final_explained": float(1 - last.mean() / variance)}
@@ -94,7 +94,7 @@ def crossing(levels, values, wanted, at) -> float:
 
 
 def modes(law, mine, theirs, schedule, level) -> dict:
-    """Of denoised trajectories [n, B, *D], along the principal components of the data, by falling variance.
+    """Denoised trajectories [n, B, *D] along the principal components of the data, by falling variance.
 
     deviation [n, modes]: standard deviation over samples, of the network and of the closed form; half [modes]: first
     noise level at which the network has half of its end, and the same by the formula; order: their rank correlation
@@ -127,7 +127,7 @@ def explained(law, last, foretold) -> list[float]:
 
 
 def coefficients(law, x0) -> np.ndarray:
-    """Of x0 [B, *D] along the basis of a Gaussian, counted from its mean: [B, modes], float64."""
+    """The coefficients of x0 [B, *D] along the basis of a Gaussian, counted from its mean: [B, modes], float64."""
     return (x0.reshape(len(x0), -1).astype(np.float64) - law.means[0]) @ law.basis[0]
 
 

@@ -83,7 +83,7 @@ KINDS = {"gaussian": fit_one, "classes": fit_classes, "kmeans": fit_clusters}
 
 
 def component_rows(mixture) -> list[dict]:
-    """Of each component: weight, total variance, and how many leading directions hold each of SHARES of it."""
+    """A row per component: weight, total variance, and how many leading directions hold each of SHARES of it."""
     rest = mixture.basis.shape[1] - mixture.basis.shape[2]
     rows = []
     for weight, variances, floor in zip(mixture.weights, mixture.variances, mixture.floor):

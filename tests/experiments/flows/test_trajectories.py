@@ -154,6 +154,8 @@ def test_closed_forms_with_labels_are_those_of_the_class():
     solutions = follow_closed_forms(images, classes, Ode(schedule, times, start), labels, follow)
     found = {name: solution for name, _, solution in solutions}
     assert list(found) == ["gaussian", "class_gaussian", "class_delta"]
+    for states, _ in found.values():
+        np.testing.assert_allclose(states[0], start, rtol=1e-6)
     for i, label in enumerate(labels):
         mine = images[classes == label]
         covariance = np.cov(mine.reshape(100, -1).astype(np.float64).T)
