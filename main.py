@@ -1,32 +1,14 @@
-"""Run an experiment: python main.py --config=configs/fashion_mnist.py [--config.experiment=NAME] [--config.a.b=value]
+"""Run an experiment: python main.py --config=configs/fashion_mnist.py --config.experiment=NAME --config.a.b=value"""
 
-Experiments:
-  benchmark   several solvers at several numbers of network evaluations against a fine reference solution (default)
-  sample      images with one solver, in resumable blocks
-  ems         the model's empirical statistics, which DPM-Solver-v3 needs
-  convert     a publisher's checkpoint (EDM, ScoreSDE, guided diffusion) as a parameter file of this project
-  train       train the network
-  classifier  train the feature network, and collect the reference moments
-  speed       sampling time in units of the bare network's
-  throughput  images per second by batch and devices, compilation, and what limits them
-  peers       sampling beside diffusers, k-diffusion and official codes, whatever of them is installed
-  health      whether the network is a sound function of noise: what statements about solvers rest on
-  spectrum    the exact error of each solver on Gaussian data, by variance
-  convergence error against the number of evaluations on a closed-form mixture, where it is exact
-  fit_gaussian  the Gaussian of the data, or a mixture of them, which teleportation needs
-  score_analysis  how Gaussian the network's score is, by noise level
-  learning    the same through training, from its snapshots
-  trajectories  the network's beside those of closed-form scores, from the same noise
-  teleport    what skipping the first part of sampling in closed form costs and saves
-  choose_skip  the noise level to teleport a solver to
-  flows_2d    Gaussian, mixture and delta flows in the plane, in pictures
-  ems_ablation  what DPM-Solver-v3 depends on: statistics by statistics, option by option
-  parity      a directory of official numbers, case by case
-  ems_parity  the statistics estimated here against those of such a directory
-Every key is in configs/default.py with its meaning; a config file may have variants (configs/fashion_mnist.py:smoke).
-"""
+if __name__ == "__main__":  # before the imports, which take a second
+    import signal
+
+    from experiments import stop_quietly
+
+    signal.signal(signal.SIGINT, stop_quietly)
 
 import importlib
+import json
 import os
 import re
 import runpy
@@ -38,42 +20,21 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from configs import did_you_mean
+from configs.overrides import not_integral, overridden, unknown_key, with_integers
+from experiments import ALWAYS, EXPERIMENTS
+
 ROOT = Path(__file__).resolve().parent
 DEFAULT = "configs/fashion_mnist.py"
-MOST_DEVICES = 256  # that are simulated on a CPU
-EXPERIMENTS = {
-    "benchmark": "compare.benchmark",
-    "sample": "images.sample",
-    "score": "images.score",
-    "reference": "images.reference",
-    "ems": "ems.estimate",
-    "convert": "networks.convert",
-    "train": "networks.train",
-    "classifier": "networks.classifier",
-    "speed": "timing.speed",
-    "throughput": "timing.throughput",
-    "peers": "peers.peers",
-    "health": "networks.health",
-    "spectrum": "checks.spectrum",
-    "convergence": "checks.convergence",
-    "parity": "checks.parity",
-    "ems_ablation": "compare.ablation",
-    "ems_parity": "checks.ems_parity",
-    "fit_gaussian": "structure.fit",
-    "score_analysis": "structure.analysis",
-    "learning": "structure.learning",
-    "trajectories": "flows.trajectories",
-    "teleport": "compare.teleport",
-    "choose_skip": "compare.choose_skip",
-    "flows_2d": "flows.plane",
-}
+OPTIONS = f"""\
+  --config=FILE.py[:VARIANT]  config file (default: {DEFAULT}); many have a variant `smoke` that takes seconds
+  --config.a.b=value          another value of a key; configs/sections/ has every key with its meaning
+  --workdir=DIR               folder of all outputs (default: runs/CONFIG/EXPERIMENT)
+  --traceback                 show the whole traceback of an error
+  --version, --help, -h"""
 
-config_flags.DEFINE_config_file(
-    "config",
-    None,
-    f"Config file, FILE.py or FILE.py:variant; default: {DEFAULT}. --config.a.b=value overrides a key of it.",
-)
-flags.DEFINE_string("workdir", None, "Folder of all outputs; default: runs/CONFIG/EXPERIMENT.")
+config_flags.DEFINE_config_file("config", None, "Config file, FILE.py or FILE.py:variant.")
+flags.DEFINE_string("workdir", None, "Folder of all outputs.")
 flags.DEFINE_bool("traceback", False, "Show the whole traceback of an error.")
 
 
@@ -86,11 +47,12 @@ def main(argv):
     if config.compilation_cache or "JAX_COMPILATION_CACHE_DIR" in os.environ:
         # Before jax: jaxlib 0.10.1 logs 10 KB of false errors for each program that a CPU reads from the cache.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from experiments.support import processes
+    from experiments.support import signals
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, processes.stop)
+        signal.signal(number, signals.stop)
     try:
+        check(config)
         set_up_jax(config)
         run_experiment(config, workdir)
     except (ValueError, OSError, ArithmeticError) as error:
@@ -100,22 +62,39 @@ def main(argv):
         fail(one_line(error) + hint, status=1)
 
 
+def check(config: ConfigDict) -> None:
+    """ConfigError for a value that is read and out of its bounds, or set and not read where that is never meant."""
+    from experiments.build import check_config
+
+    check_config(config, config.experiment, EXPERIMENTS, ALWAYS)
+
+
 def run_experiment(config: ConfigDict, workdir) -> None:
     """Runs `config.experiment` with all its outputs in `workdir`."""
+    check(config)
     import jax
 
-    from experiments.support import processes
+    from experiments.data.files import write_json
+    from experiments.data.progress import heartbeat
+    from experiments.support.processes import together
+    from experiments.support.workdir import sole_user
 
-    if config.experiment not in EXPERIMENTS:
-        raise ValueError(f"unknown experiment {config.experiment!r}: known are {', '.join(EXPERIMENTS)}")
-    experiment = importlib.import_module(f"experiments.{EXPERIMENTS[config.experiment]}")
-    workdir, first = Path(workdir), jax.process_index() == 0
+    workdir, first, name = Path(workdir), jax.process_index() == 0, config.experiment
     with ExitStack() as stack:
-        with processes.together():
+        if first:
+            stack.enter_context(heartbeat(name))
+        experiment = importlib.import_module(f"experiments.{EXPERIMENTS[name].module}")
+        with together():
             if first:
-                stack.enter_context(processes.sole_user(workdir))
+                stack.enter_context(sole_user(workdir))
             workdir.mkdir(parents=True, exist_ok=True)
+            settings = json.loads(config.to_json_best_effort())
+            if first and not (workdir / "config.json").exists():  # one that is there may be of another run
+                write_json(workdir / "config.json", settings)
         experiment.run(config, workdir)
+        with together():
+            if first:
+                write_json(workdir / "config.json", settings)
     if first:
         names = sorted(path.name for path in workdir.iterdir() if path.name[0] != ".")
         print(f"Outputs are in {workdir}{os.sep}: {', '.join(names)}")
@@ -129,8 +108,6 @@ def set_up_jax(config: ConfigDict) -> None:
 
     set_right_sums()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not 0 <= config.cpu_devices <= MOST_DEVICES:
-        raise ValueError(f"cpu_devices must be 1 to {MOST_DEVICES}, or 0 for one per core, got {config.cpu_devices}")
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         jax.config.update("jax_num_cpu_devices", config.cpu_devices or min(cores, 8))
     if config.compilation_cache:
@@ -139,9 +116,12 @@ def set_up_jax(config: ConfigDict) -> None:
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     c = config.distributed
     if c.coordinator or c.processes != 1 or c.process:
-        if config.experiment not in ("ems", "sample"):
-            several = "only ems and sample of several: see distributed"
-            raise ValueError(f"experiment={config.experiment} is of one process, {several}")
+        several = [name for name, experiment in EXPERIMENTS.items() if experiment.several]
+        if config.experiment not in several:
+            raise ValueError(
+                f"experiment={config.experiment} is of one process, only {' and '.join(several)} of several: unset "
+                "distributed"
+            )
         from experiments.support.processes import join
 
         join(c.coordinator, c.processes, c.process)
@@ -154,14 +134,34 @@ def default_workdir(config_file: str, experiment: str) -> Path:
 
 def parse(argv):
     """absl's parser, with errors of the config in one line."""
+    if {"-h", "--help", "-help", "--version"} & set(argv[1:]):
+        print(version() if "--version" in argv else usage())
+        raise SystemExit
     if not config_file(argv):
         argv = [argv[0], f"--config={ROOT / DEFAULT}", *argv[1:]]
-    if missing := no_file(argv):
-        fail(missing)
+    config = load_config(argv)
+    if wrong := unknown_key(argv, config) or not_integral(argv, config):
+        fail(wrong)
     try:
-        return flags.FLAGS(argv)
+        rest = flags.FLAGS(with_integers(argv, config))
     except (flags.Error, LookupError, AttributeError, TypeError, ValueError, OSError) as error:
-        fail(unknown_key(argv) or one_line(error))
+        fail(one_line(error))
+    name = flags.FLAGS.config.experiment
+    if name not in EXPERIMENTS:
+        fail(f"unknown experiment {name!r}: known are {', '.join(EXPERIMENTS)}{did_you_mean(name, EXPERIMENTS)}", 1)
+    if wrong := unread(name, overridden(argv)):
+        fail(wrong)
+    return rest
+
+
+def unread(name: str, keys) -> str | None:
+    """What is wrong with the first of `keys` that the experiment does not read."""
+    reads = lambda reader, key: bool({key, key.split(".")[0]} & {*EXPERIMENTS[reader].reads, *ALWAYS})  # noqa: E731
+    for key in keys:
+        if not reads(name, key):
+            readers = [other for other in EXPERIMENTS if reads(other, key)]
+            return f"--config.{key}: {name} does not read it; these do: {', '.join(readers) or 'none'}. Leave it out"
+    return None
 
 
 def config_file(argv) -> str | None:
@@ -170,39 +170,31 @@ def config_file(argv) -> str | None:
     return given[-1] if given else None
 
 
-def no_file(argv) -> str | None:
-    path = config_file(argv).partition(":")[0]
-    known = ", ".join(sorted(f"configs/{p.name}" for p in (ROOT / "configs").glob("*.py") if p.name[0] != "_"))
-    return None if Path(path).is_file() else f"no config file {path!r}; this project has {known}"
-
-
 def load_config(argv) -> ConfigDict:
     """The config that the command line names, without its overrides."""
     path, _, variant = config_file(argv).partition(":")
-    return runpy.run_path(path)["get_config"](*filter(None, [variant]))
-
-
-def unknown_key(argv) -> str | None:
-    """What is wrong with the first override that names no key of the config."""
+    if not Path(path).is_file():
+        known = sorted(f"configs/{p.name}" for p in (ROOT / "configs").glob("[a-z]*.py"))
+        fail(f"no config file {Path(path).resolve()}; this project has {', '.join(known)}{did_you_mean(path, known)}")
     try:
-        config = load_config(argv)
-    except Exception:  # the file itself is at fault: absl's message says how
-        return None
-    for key in re.findall(r"^--?(?:no)?config\.([^=\n]+)", "\n".join(argv), re.MULTILINE):
-        section = config
-        for depth, part in enumerate(key.split(".")):
-            if not isinstance(section, ConfigDict) or part not in section:
-                where = ".".join(["config", *key.split(".")[:depth]])
-                known = ", ".join(section) if isinstance(section, ConfigDict) else "none: it is a value"
-                return f"unknown key {part!r} in --config.{key}; keys of {where} are: {known}"
-            section = section[part]
-    return None
+        return runpy.run_path(path)["get_config"](*filter(None, [variant]))
+    except Exception as error:
+        fail(f"{Path(path).resolve()}: {one_line(error) or type(error).__name__}")
+
+
+def usage() -> str:
+    width = max(map(len, EXPERIMENTS))
+    lines = [f"  {name:{width}}  {experiment.line}" for name, experiment in EXPERIMENTS.items()]
+    return "\n".join([__doc__, "", "Experiments:", *lines, "", "Options:", OPTIONS])
+
+
+def version() -> str:
+    found = re.search(r'__version__ = "(.*)"', (ROOT / "solvers/__init__.py").read_text())
+    return f"fast-diffusion-sampling {found[1]}"
 
 
 def one_line(error: Exception) -> str:
-    """The message; of one that holds the traceback of a config file, its last line."""
-    text = str(error).strip()
-    return text.splitlines()[-1] if "Traceback" in text else " ".join(text.split())
+    return " ".join(str(error).split())
 
 
 def fail(message: str, status: int = 2):

@@ -1,6 +1,6 @@
 """What the configs of publishers' checkpoints have in common."""
 
-from configs import default
+from configs import check_variant, default
 
 LOG_SNR = {"name": "lam_uniform"}
 THIRD = {"order": 3, "lower_order_final": True, "grid": LOG_SNR}
@@ -23,8 +23,7 @@ def third_order(*more, **v3) -> tuple:
 
 def start(name: str, variant: str, known: tuple):
     """The config NAME.py:VARIANT begins with this: a grid of samples, with statistics where `ems` leaves them."""
-    if variant not in ("", *known):
-        raise ValueError(f"unknown variant {variant!r} of configs/{name}.py: known are {', '.join(known)}")
+    check_variant(name, variant, known)
     c = default.get_config()
     c.experiment = "sample"
     c.nfe = (5, 6, 8, 10)  # of which `sample` takes the largest

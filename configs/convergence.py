@@ -13,7 +13,7 @@ schedules at eight budgets agree to 4.7e-5, the rounding of the five digits that
 Variant `smoke`: few samples of 12 dimensions, in seconds.
 """
 
-from configs import default
+from configs import check_variant, default
 
 KARRAS = {"grid": {"name": "karras"}}  # where methods on eps are usually run; the others on the default, lam_uniform
 SOLVERS = (
@@ -44,8 +44,7 @@ SOLVERS = (
 
 
 def get_config(variant: str = ""):
-    if variant not in ("", "smoke"):
-        raise ValueError(f"unknown variant {variant!r} of configs/convergence.py: known is smoke")
+    check_variant("convergence", variant, ("smoke",))
     c = default.get_config()
     c.experiment = "convergence"
     c.nfe = (5, 6, 8, 10, 14, 20, 40)

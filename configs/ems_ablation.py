@@ -5,7 +5,7 @@ python main.py --config=configs/ems_ablation.py:guided      # the same at guidan
 python main.py --config=configs/ems_ablation.py             # statistics: points, levels, rule, basis, recipe
 """
 
-from configs import fashion_mnist
+from configs import check_variant, fashion_mnist
 
 V3 = {"name": "dpm_v3", "grid": {"name": "karras", "rho": 12.0}}
 OWN = {"path": ""}  # estimated here, not those of the assets
@@ -58,8 +58,7 @@ GUIDED = (
 
 
 def get_config(variant: str = ""):
-    if variant not in ("", "settings", "guided", "smoke"):
-        raise ValueError(f"unknown variant {variant!r} of configs/ems_ablation.py: known are settings, guided, smoke")
+    check_variant("ems_ablation", variant, ("settings", "guided", "smoke"))
     c = fashion_mnist.get_config("smoke" if variant == "smoke" else "")
     c.experiment = "ems_ablation"
     c.ablation.rows = STATISTICS

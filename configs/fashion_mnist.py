@@ -13,14 +13,13 @@ options its defaults (configs/ems_ablation.py:settings).
 Variant `smoke`: everything in seconds, to see that it runs; its numbers mean nothing.
 """
 
-from configs import default
+from configs import check_variant, default
 
 ASSETS = "assets/fashion_mnist"
 
 
 def get_config(variant: str = ""):
-    if variant not in ("", "smoke"):
-        raise ValueError(f"unknown variant {variant!r} of configs/fashion_mnist.py: known is smoke")
+    check_variant("fashion_mnist", variant, ("smoke",))
     c = default.get_config()
     c.model.checkpoint = f"{ASSETS}/params.npz"
     c.ems.path = f"{ASSETS}/ems.npz"

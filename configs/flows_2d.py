@@ -7,12 +7,11 @@ The Gaussian has the mean and the covariance of the mixture, and so have the poi
 Variant `smoke`: one schedule, few trajectories.
 """
 
-from configs import default
+from configs import check_variant, default
 
 
 def get_config(variant: str = ""):
-    if variant not in ("", "smoke"):
-        raise ValueError(f"unknown variant {variant!r} of configs/flows_2d.py: known is smoke")
+    check_variant("flows_2d", variant, ("smoke",))
     c = default.get_config()
     c.experiment = "flows_2d"
     c.mixture.components, c.mixture.radius, c.mixture.deviations, c.mixture.seed = 3, 1.0, (0.06, 0.35), 157

@@ -12,12 +12,11 @@ ends at 0.752 / 0.924 / 0.987, where the data themselves explain 0.919 / 0.970 /
 Variant `smoke`: few images, to see that it runs.
 """
 
-from configs import fashion_mnist
+from configs import check_variant, fashion_mnist
 
 
 def get_config(variant: str = ""):
-    if variant not in ("", "smoke"):
-        raise ValueError(f"unknown variant {variant!r} of configs/learning.py: known is smoke")
+    check_variant("learning", variant, ("smoke",))
     c = fashion_mnist.get_config(variant)
     c.experiment = "learning"
     c.model.labels = "none"

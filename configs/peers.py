@@ -6,17 +6,16 @@
 Overhead per step above the bare network at four shapes of the state, cost of tables and constructors, memory, and whole
 sampling of the CIFAR-10 DDPM++ at full width. Of the others whatever is installed takes part (PyTorch, `pip install
 diffusers k-diffusion`, checkouts of github.com/thu-ml/DPM-Solver-v3 and github.com/NVlabs/edm), none is needed; what is
-measured, and how, is in experiments/peers/peers.py. Some ten minutes on two cores or on a GPU.
+measured, and how, is in experiments/peers/beside.py. Some ten minutes on two cores or on a GPU.
 
 Variant `smoke`: small shapes and a small network, to see that it runs; its numbers mean nothing.
 """
 
-from configs import default
+from configs import check_variant, default
 
 
 def get_config(variant: str = ""):
-    if variant not in ("", "smoke"):
-        raise ValueError(f"unknown variant {variant!r} of configs/peers.py: known is smoke")
+    check_variant("peers", variant, ("smoke",))
     c = default.get_config()
     c.experiment = "peers"
     if variant == "smoke":

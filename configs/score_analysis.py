@@ -17,12 +17,11 @@ scores.png, sweeps.png and table.png.
 Variant `smoke`: few images and noise levels, to see that it runs.
 """
 
-from configs import fashion_mnist
+from configs import check_variant, fashion_mnist
 
 
 def get_config(variant: str = ""):
-    if variant not in ("", "smoke"):
-        raise ValueError(f"unknown variant {variant!r} of configs/score_analysis.py: known is smoke")
+    check_variant("score_analysis", variant, ("smoke",))
     c = fashion_mnist.get_config(variant)
     c.experiment = "score_analysis"
     c.model.labels = "none"

@@ -11,12 +11,11 @@ in which basis, see experiments/checks/spectrum.py. Takes some seconds.
 Variant `smoke`: fewer variances and one number of evaluations.
 """
 
-from configs import convergence, default
+from configs import check_variant, convergence, default
 
 
 def get_config(variant: str = ""):
-    if variant not in ("", "smoke"):
-        raise ValueError(f"unknown variant {variant!r} of configs/spectrum.py: known is smoke")
+    check_variant("spectrum", variant, ("smoke",))
     c = default.get_config()
     c.experiment = "spectrum"
     c.nfe = (5, 6, 8, 10)

@@ -8,7 +8,7 @@ python main.py --config=configs/teleport.py:more     # 10 to 20 evaluations, one
 The solvers and grids of the heat maps are those of the published ones. Variant smoke: seconds, at toy size.
 """
 
-from configs import fashion_mnist
+from configs import check_variant, fashion_mnist
 
 KARRAS = {"name": "karras", "rho": 7.0}
 AS_PUBLISHED = (
@@ -31,8 +31,7 @@ VARIANTS = ("", "heun", "best", "more", "smoke")
 
 
 def get_config(variant: str = ""):
-    if variant not in VARIANTS:
-        raise ValueError(f"unknown variant {variant!r} of configs/teleport.py: known are {', '.join(VARIANTS[1:])}")
+    check_variant("teleport", variant, VARIANTS[1:])
     c = fashion_mnist.get_config("smoke" if variant == "smoke" else "")
     c.experiment = "teleport"
     c.sample.count = 512

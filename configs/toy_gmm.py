@@ -10,12 +10,11 @@ Takes some ten seconds on two cores.
 Variant `smoke`: a tenth of the samples.
 """
 
-from configs import default
+from configs import check_variant, default
 
 
 def get_config(variant: str = ""):
-    if variant not in ("", "smoke"):
-        raise ValueError(f"unknown variant {variant!r} of configs/toy_gmm.py: known is smoke")
+    check_variant("toy_gmm", variant, ("smoke",))
     c = default.get_config()
     c.model.name = "mixture"
     c.nfe = (5, 6, 8, 10, 15, 20)

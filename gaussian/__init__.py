@@ -1,4 +1,4 @@
-"""What the Gaussian structure of a score tells us: exact denoisers, statistics for solvers, what tables do to it."""
+"""Gaussian data: exact denoisers and scores, trajectories, statistics for solvers, and the exact errors of tables."""
 
 from gaussian.analysis import choose_skip, search_skip, smallest_sigma
 from gaussian.distribution import (

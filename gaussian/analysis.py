@@ -65,8 +65,8 @@ def search_skip(error, sigmas, rounds=2) -> tuple[float, dict]:
     found = {float(sigma): error(float(sigma)) for sigma in sigmas}
     for _ in range(rounds):
         tried = sorted(found)
-        at = tried.index(min(found, key=found.get))
+        at = tried.index(min(found, key=lambda sigma: found[sigma]))
         for other in tried[max(at - 1, 0) : at] + tried[at + 1 : at + 2]:
             sigma = float(np.sqrt(tried[at] * other))
             found[sigma] = error(sigma)
-    return min(found, key=found.get), found
+    return min(found, key=lambda sigma: found[sigma]), found

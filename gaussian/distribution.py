@@ -37,11 +37,11 @@ class Mixture(NamedTuple):
 
 
 jax.tree_util.register_pytree_node(
-    Mixture, lambda m: (tuple(m[:5]), m.shape), lambda shape, leaves: Mixture(*leaves, shape)
+    Mixture, lambda m: (tuple(m[:5]), m.shape), lambda shape, leaves: Mixture._make((*leaves, shape))
 )
 
 
-def from_covariances(weights, means, covariances, rank=None):
+def from_covariances(weights, means, covariances, rank=None) -> Mixture:
     """Mixture with the given weights [k], means [k, *D] and covariances [k, D, D] (numpy, float64).
 
     With `rank` the leading eigenpairs are kept and the others share their mean variance as the floor.
@@ -66,8 +66,8 @@ def check_rank(rank, dim):
         raise ValueError(f"rank must be from 1 to {dim}, the number of pixels, got {rank}: leave it out for full rank")
 
 
-def delta(data):
-    """The data [N, *D] themselves, floating point: N equal components of variance 0. Means are a view of the data."""
+def delta(data) -> Mixture:
+    """The data [N, *D] themselves, floating point: N equal components of variance 0. Means are a view of data."""
     data = np.asarray(data)
     check_data(data)
     k, flat = len(data), data.reshape(len(data), -1)
@@ -83,13 +83,13 @@ def check_data(data):
         raise ValueError(f"data must be floating point, got {data.dtype}: scale images with x / 127.5 - 1 first")
 
 
-def isotropic(mixture, variance=True):
-    """Each component with the same mean and variance tr / D in all directions, or with no variance; rank 0."""
+def isotropic(mixture, variance=True) -> Mixture:
+    """Components with the same means, and variance tr / D in all directions, or with none; rank 0."""
     return truncate(mixture, 0, floor=variance)
 
 
-def truncate(mixture, rank, floor=True):
-    """The leading `rank` directions of each component; the others share their mean variance, or none.
+def truncate(mixture, rank, floor=True) -> Mixture:
+    """Keeps the leading `rank` directions of each component; the others share their mean variance, or have none.
 
     `floor=False` is the low rank of arXiv 2412.09726. ValueError unless 0 <= rank <= the mixture's own.
     """
@@ -102,20 +102,20 @@ def truncate(mixture, rank, floor=True):
     return mixture._replace(basis=mixture.basis[:, :, :rank], variances=mixture.variances[:, :rank], floor=rest)
 
 
-def regularise(mixture, variance=1e-4):
+def regularise(mixture, variance=1e-4) -> Mixture:
     """Every covariance plus `variance` times the identity."""
     return mixture._replace(variances=mixture.variances + variance, floor=mixture.floor + variance)
 
 
-def component(mixture, index):
-    """The Gaussian number `index`, which may be traced by jit; beyond the last, the last."""
-    traced = isinstance(index, jax.Array)  # a tracer is one, and cannot index numpy arrays
+def component(mixture, index) -> Mixture:
+    """The Gaussian with number `index`, which may be traced; for a number beyond the last, the last one."""
+    traced = isinstance(index, jax.Array)  # a tracer is a jax.Array, and cannot index numpy arrays
     index = (jnp if traced else np).minimum(index, len(mixture.weights) - 1)
     one = jax.tree.map(lambda array: (jnp.asarray(array) if traced else array)[index][None], mixture)
     return one._replace(weights=np.ones(1, one.weights.dtype))
 
 
-def as_gaussian(mixture, rank=None):
+def as_gaussian(mixture, rank=None) -> Mixture:
     """The Gaussian with the mean and covariance of the mixture, exact, or truncated to `rank`; float64.
 
     Its covariance is f I + A S A^T, where f is the weighted mean of the floors and the columns of A are all bases and
@@ -141,7 +141,7 @@ def as_gaussian(mixture, rank=None):
     return gaussian if rank is None else truncate(gaussian, rank)
 
 
-def sample_data(mixture, key, n):
+def sample_data(mixture, key, n) -> jax.Array:
     """n samples of eq. (1), [n, *D], in JAX's default float type; sample i depends on fold_in(key, i) only."""
     dtype = jnp.result_type(float)
     weights, means, basis, variances, floor = (jnp.asarray(a, dtype) for a in mixture[:5])

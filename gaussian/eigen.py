@@ -2,8 +2,9 @@
 
 import numpy as np
 
-LARGE = 2048  # from this D on, and with at least SHARE of them to a rank, Lanczos' method is tried: where it succeeds
-SHARE = 32  # it takes from a fifth to a half of LAPACK's time
+# Lanczos' method is tried if D >= LARGE and D >= SHARE * rank. If it succeeds, it is 2 to 5 times as fast as LAPACK.
+LARGE = 2048
+SHARE = 32
 
 
 def eigenpairs(covariance, rank=None, overwrite=False):
@@ -30,11 +31,12 @@ def eigenpairs(covariance, rank=None, overwrite=False):
 
 
 def _lanczos(covariance, rank, trace):
-    """What eigh returns, values [r] ascending and vectors [D, r], to its round-off of D eps times the largest; or None.
+    """What eigh returns, (values [r] ascending, vectors [D, r]), to its round-off of D eps times the largest; or None.
 
-    Lanczos' method misses copies of an eigenvalue in some matrices, as of repeated blocks. So the largest one is sought
-    in the complement of what was found, from another vector: above the others, it was missed. None then, and where the
-    method takes so many products (of flat spectra, or beyond the rank of the matrix) that LAPACK is as fast.
+    Lanczos' method misses copies of an eigenvalue in some matrices, those of repeated blocks for example. So the
+    largest eigenvalue is sought in the complement of what was found, from another vector. If it is above the found
+    ones, it was missed: the result is None. It is also None if the method takes so many products that LAPACK is as fast
+    (for flat spectra, or more values than the rank of the matrix).
     """
     from scipy.linalg.blas import dsymv
     from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh

@@ -13,7 +13,7 @@ ARRAYS = Mixture._fields[:-1]
 
 
 def save_distribution(path, mixture, provenance, dtype=np.float64) -> Path:
-    """Writes `path`, whole or not at all, with `provenance`, a dict for JSON; the path.
+    """Writes the mixture to `path`, whole or not at all, with `provenance`, a dict for JSON; returns the path.
 
     float32 halves the file and keeps 7 digits of variances and of the basis' orthonormality. OSError for a full disk.
     """
@@ -28,7 +28,7 @@ def save_distribution(path, mixture, provenance, dtype=np.float64) -> Path:
 
 
 def load_distribution(path) -> tuple[Mixture, dict]:
-    """(mixture, provenance) of what `save_distribution` wrote; arrays float64, whatever the file's type.
+    """(mixture, provenance) from a file of `save_distribution`; arrays are float64, whatever the file's type.
 
     FileNotFoundError without a file, ValueError naming it if it is truncated, foreign or inconsistent; code in it is
     never executed.
@@ -50,7 +50,7 @@ def load_distribution(path) -> tuple[Mixture, dict]:
 
 
 def _fault(weights, means, basis, variances, floor, shape) -> str:
-    """What is wrong with the arrays of a mixture; empty if nothing is."""
+    """The fault of the arrays of a mixture; empty if there is none."""
     if weights.ndim != 1 or not weights.size or basis.ndim != 3:
         return f"weights of shape {weights.shape} and basis of {basis.shape} are none"
     k, dim, rank = len(weights), int(np.prod(shape)), basis.shape[-1]

@@ -1,10 +1,10 @@
-"""Distributions of gaussian/distribution.py from data: a Gaussian in one pass, mixtures by class or by k-means.
+"""Fits distributions (gaussian/distribution.py) to data: a Gaussian in one pass, mixtures by class or by k-means.
 
 Rows X of a chunk, centred on their own mean m', join the scatter S of the n rows before, which have the mean m, by
 
     S <- S + X^T X + (n n' / (n + n')) (m' - m) (m' - m)^T                                                   (1)
 
-(Chan, Golub and LeVeque 1979), which cancels nothing, whatever the mean. Where D x D is too much, the leading
+(Chan, Golub and LeVeque 1979), without cancellation, whatever the mean. Where D x D numbers are too many, the leading
 directions are sought by subspace iteration from random ones (Halko, Martinsson and Tropp 2011, algorithm 4.4):
 
     Q <- orthonormal basis of C Q,    C Q = X^T (X Q) / (N - 1), summed over chunks                          (2)
@@ -16,9 +16,9 @@ import numpy as np
 from gaussian.distribution import Mixture, check_data, check_rank, regularise
 from gaussian.eigen import eigenpairs
 
-FULL = 16_384  # the largest D for which a D x D matrix is made unasked: 2 GB, and as much again for eigenvectors
-CHUNK = 2**23  # numbers of data in float64 at a time, 64 MiB
-PASSES = 4  # over the data, for (2)
+FULL = 16_384  # the largest D for a D x D matrix by default: 2 GB, and as much again for eigenvectors
+CHUNK = 2**23  # data is read in chunks of so many float64 numbers, 64 MiB
+PASSES = 4  # passes over the data for (2)
 
 
 def fit_gaussian(data, rank=None, biased=False, chunk=None, method="auto") -> Mixture:
@@ -78,7 +78,9 @@ def fit_classes(data, labels, rank=None, biased=False, progress=lambda count: No
     return joined._replace(weights=counts / len(labels))
 
 
-def fit_mixture(data, components, rank=None, seed=42, variance=1e-5, biased=False, progress=lambda count: None):
+def fit_mixture(
+    data, components, rank=None, seed=42, variance=1e-5, biased=False, progress=lambda count: None
+) -> Mixture:
     """Mixture by k-means, as in arXiv 2412.09726: mini-batches of 2048, hard labels, no EM.
 
     Each cluster gets the mean of its members, their covariance plus `variance` times the identity, and its share of
@@ -86,7 +88,7 @@ def fit_mixture(data, components, rank=None, seed=42, variance=1e-5, biased=Fals
     be fewer components than asked for (the published code breaks on both, and takes the centre of k-means, a mean
     over past mini-batches, for the mean of the members). `progress(1)` after each cluster.
     """
-    from sklearn.cluster import MiniBatchKMeans  # a second to import, which only this function should cost
+    from sklearn.cluster import MiniBatchKMeans  # a slow import, needed only here
 
     data = np.asarray(data)
     check_data(data)
@@ -94,7 +96,7 @@ def fit_mixture(data, components, rank=None, seed=42, variance=1e-5, biased=Fals
         raise ValueError(f"components must be from 1 to {len(data)}, the number of samples, got {components}")
     kmeans = MiniBatchKMeans(n_clusters=components, random_state=seed, batch_size=2048)
     _, labels = np.unique(kmeans.fit(data.reshape(len(data), -1)).labels_, return_inverse=True)
-    # A sample counted twice has the covariance 0, and the weights do not count it.
+    # A cluster of one sample gets it twice, so that its covariance is 0; the weights count it once.
     counts = np.bincount(labels)
     rows = np.concatenate([np.arange(len(data)), np.flatnonzero(counts[labels] == 1)])
     mixture = fit_classes(data if len(rows) == len(data) else data[rows], labels[rows], rank, biased, progress)
@@ -120,7 +122,7 @@ def _rows(chunks, dim):
 
 
 def _moments(chunks, dim, full):
-    """Count, mean [D], and scatter: [D, D] of which the lower triangle counts, or with `full` false its trace. (1)"""
+    """(count, mean [D], scatter) by (1); scatter: [D, D], its lower triangle counts, or its trace if not `full`."""
     from scipy.linalg import blas
 
     count, mean = 0, np.zeros(dim)

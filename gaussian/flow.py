@@ -9,6 +9,7 @@ so that each is an affine map of x_T. (1) skips the first part of sampling witho
 what one step of first-order DPM-Solver-v3 does in the coordinates U^T x, with the statistics of this Gaussian.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -30,12 +31,12 @@ class AffineMap(NamedTuple):
     gain_floor: np.ndarray
 
     def __call__(self, x, component=0):
-        """Of one sample x [*shape], by the map of this component; in the type of x.
+        """Maps one sample x [*shape] by the map of this component, in the type of x.
 
-        component: an index, may be traced. What is beyond the last is the last, "no label" where one Gaussian is all.
+        component: an index, may be traced. An index beyond the last is the last one: "no label", with one Gaussian.
         """
         start, end, basis, gain, gain_floor = (jnp.asarray(a, x.dtype) for a in self)
-        # All components' projections, all but one dropped: under vmap one matrix product, not a basis per sample.
+        # Projects by all components and drops all but one: under vmap one matrix product, not a basis per sample.
         chosen = (jnp.arange(len(start)) == jnp.minimum(component, len(start) - 1)).astype(x.dtype)
         pick = partial(jnp.einsum, "k,k...->...", chosen, precision="highest")
         d = x.reshape(-1) - pick(start)
@@ -46,7 +47,7 @@ class AffineMap(NamedTuple):
 
 
 def gain(variances, schedule, t_from, t_to):
-    """g(v) of (1), what a mode of this variance is multiplied by; `variances` and `t_to` broadcast."""
+    """g(v) of (1), the factor of a mode with this variance; `variances` and `t_to` broadcast."""
     return (_noisy(variances, schedule, t_to) / _noisy(variances, schedule, t_from)) ** 0.5
 
 
@@ -60,7 +61,7 @@ def _noisy(variances, schedule, t):
     return schedule.alpha(t) ** 2 * variances + schedule.sigma(t) ** 2
 
 
-def half_times(variances, schedule):
+def half_times(variances, schedule) -> np.ndarray:
     """The t at which a mode's coefficient in the denoised trajectory (2) has half of its final value.
 
     At sigma / alpha = sqrt(3 v), for any start far above it: large variances emerge first. `variances` > 0, any shape.
@@ -92,18 +93,18 @@ def _map(mixture, schedule, t_from, t_to, gain, scale):
 def teleport(mixture, schedule, t_from, t_to) -> AffineMap:
     """`x_skip = teleport(gaussian, schedule, t_from, t_to)(x_T)`: the exact ODE solution for Gaussian data.
 
-    Takes the place of all solver steps from t_from to t_to, at no network evaluation; close to the network's own
-    solution as long as its score is close to the Gaussian's (`choose_skip`). Of a mixture, with a component per class
-    for instance, `teleport(...)(x_T, component)`. One sample [*shape]; vmap for a batch.
+    It replaces all solver steps from t_from to t_to and needs no network evaluation. It is close to the network's own
+    solution as long as the network's score is close to the Gaussian's (`choose_skip`). For a mixture, with a component
+    per class for instance, call `teleport(...)(x_T, component)`. For one sample [*shape]; vmap for a batch.
     """
     return flow_map(mixture, schedule, t_from, t_to)
 
 
-def trajectory(mixture, schedule, times):
+def trajectory(mixture, schedule, times) -> Callable:
     """run(x_T [*shape], component=0) -> (x [n, *shape], E(x0 | x) [n, *shape]) at `times` [n], x_T at times[0]."""
     times = np.asarray(times, np.float64)
     maps = [make(mixture, schedule, times[0], t) for make in (flow_map, denoised_map) for t in times]
-    along = AffineMap(None, 0, None, 0, 0)
+    along = AffineMap(None, 0, None, 0, 0)  # type: ignore[arg-type]  # axes of the arrays, in their places
     x_maps, x0_maps = (
         part[0]._replace(**{name: np.stack([getattr(m, name) for m in part]) for name in ("end", "gain", "gain_floor")})
         for part in (maps[: len(times)], maps[len(times) :])
@@ -116,11 +117,12 @@ def trajectory(mixture, schedule, times):
     return run
 
 
-def in_plane(states):
-    """Of trajectories [n, *shape] the share of |x|^2 in the plane of the first and last state, and coordinates there.
+def in_plane(states) -> tuple[np.ndarray, np.ndarray]:
+    """(share [n], coefficients [n, 2]) of a trajectory [n, *shape] in the plane of its first and last state.
 
-    (share [n], coefficients [n, 2]): x_t ~ c_0 x_first + c_1 x_last. The published picture of a trajectory is a turn
-    from noise to image in this plane (arXiv 2303.02490): a low-dimensional motion in a space of thousands.
+    share: how much of |x|^2 is in that plane; coefficients: the coordinates there, x_t ~ c_0 x_first + c_1 x_last. The
+    published picture of a trajectory is a turn from noise to image in this plane (arXiv 2303.02490): a low-dimensional
+    motion in a space of thousands.
     """
     flat = np.asarray(states, np.float64).reshape(len(states), -1)
     ends = flat[[0, -1]].T

@@ -1,4 +1,4 @@
-"""What a table does to Gaussian data, exactly and without a network: mode by mode, a recursion of scalars.
+"""The exact effect of a table on Gaussian data, without a network: a recursion of scalars for each mode.
 
 For data N(mean, U diag(v) U^T) the exact denoiser acts on each coordinate of U^T x alone. With n = alpha^2 v + sigma^2
 
@@ -45,7 +45,7 @@ class Spectrum(NamedTuple):
     def error(self) -> np.ndarray:
         """Relative error of the standard deviation at the end: above 0 where the solver leaves too much variance.
 
-        It does not see the sign of the gain, which large steps can turn: compare gain and exact_gain for that.
+        It does not show the sign of the gain, which large steps can change: compare gain and exact_gain for that.
         """
         return self.deviation / self.exact_deviation - 1
 
@@ -83,9 +83,9 @@ def spectrum(table, schedule, variances, prediction, t_end, mean=0.0) -> Spectru
 
 
 def _responses(table, schedule, variances, prediction, mean):
-    """x_end's linear response to x_T = 1; where x_T = 0 ends; its response to xi_n = 1 for each row n with noise.
+    """[2 or 2 + N, *M]: the response of x_end to x_T = 1; the end of x_T = 0; the response to each noise xi_n = 1.
 
-    [2 or 2 + N, *M]: the recursion (1), (2) of solvers/table.py on all of them at once; only the second has constants.
+    The recursion (1), (2) of solvers/table.py runs on all of them at once; only the second has constants.
     """
     scalar = (1,) * variances.ndim
     x = np.zeros((2 if table.s is None else 2 + table.nfe, *variances.shape))

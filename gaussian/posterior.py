@@ -10,10 +10,11 @@ variances n(v) = alpha^2 v + sigma^2 in the same bases. With d_k = x - alpha mu_
 where r_k is the probability of component k given x, and the sum in (3) runs over the complement of the basis too.
 Nothing is divided by alpha: at alpha = 0 the result is the mean of the data.
 
-Components are visited in chunks, with a running logarithm of the sum of (3), so that memory does not grow with their
-number: 60,000 images of 784 pixels as components of rank 0 (`distribution.delta`) need a few MB beyond themselves.
+Components are visited in chunks, with a running logarithm of the sum of (3), so memory does not grow with their
+number: 60,000 images of 784 pixels as components of rank 0 (`distribution.delta`) need a few MB beside the images.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -22,13 +23,13 @@ import jax.numpy as jnp
 # Accelerators multiply float32 matrices in fewer bits unless told not to; a score at sigma = 1e-3 needs them all.
 _einsum = partial(jnp.einsum, precision="highest")
 
-# Numbers of a chunk of components. A sample of a batch has chunk x D numbers of its own if there is a basis, chunk if
-# there is none: the least rank below keeps the first small, too.
+# The size of a chunk of components, in numbers. Each sample of a batch needs chunk x D numbers with a basis, and chunk
+# without one. LEAST_RANK keeps chunk x D small when the rank is low.
 CHUNK = 2**20
 LEAST_RANK = 64
 
 
-def posterior_mean(mixture, x, alpha, sigma):
+def posterior_mean(mixture, x, alpha, sigma) -> jax.Array:
     """E[x0 | x] of one sample x [*D], eq. (1); in the float type of x. alpha and sigma are scalars, sigma > 0.
 
     A mixture of rank 0 compares distances by |m|^2 - 2 m x, a matrix product under vmap, with x and the means m counted
@@ -38,12 +39,12 @@ def posterior_mean(mixture, x, alpha, sigma):
     return _expectation(mixture, x, alpha, sigma, 1.0, lambda v, a, s: a * v / (a**2 * v + s**2))
 
 
-def posterior_score(mixture, x, alpha, sigma):
+def posterior_score(mixture, x, alpha, sigma) -> jax.Array:
     """grad log p(x) of one sample x [*D], eq. (2): without the cancellation of (alpha E[x0 | x] - x) / sigma^2."""
     return _expectation(mixture, x, alpha, sigma, 0.0, lambda v, a, s: -1 / (a**2 * v + s**2))
 
 
-def expanded_mean(gaussian, x, alpha, sigma, order=1, regularised=False):
+def expanded_mean(gaussian, x, alpha, sigma, order=1, regularised=False) -> jax.Array:
     """E[x0 | x] by a score expanded in the covariance S of a Gaussian: for high noise, without an inverse.
 
         score = -(1/rho) [I - alpha^2 S / rho  (+ alpha^4 S^2 / rho^2 for order 2)] (x - alpha mu)             (4)
@@ -69,7 +70,7 @@ def expanded_mean(gaussian, x, alpha, sigma, order=1, regularised=False):
     return _expectation(gaussian, x, alpha, sigma, 1.0, gain)
 
 
-def denoiser(mixture, schedule):
+def denoiser(mixture, schedule) -> Callable:
     """A model(x, t) of prediction "x0": E[x0 | x] for data from `mixture`, x [*D] of the shape of its samples.
 
     Large mixtures belong among the arguments of the jitted function, like parameters.
@@ -77,12 +78,12 @@ def denoiser(mixture, schedule):
     return _model(posterior_mean, mixture, schedule)
 
 
-def score(mixture, schedule):
+def score(mixture, schedule) -> Callable:
     """A model(x, t) of prediction "score", as `denoiser`."""
     return _model(posterior_score, mixture, schedule)
 
 
-def expansion(gaussian, schedule, order=1, regularised=False):
+def expansion(gaussian, schedule, order=1, regularised=False) -> Callable:
     """A model(x, t) of prediction "x0", by eq. (4) of `expanded_mean`; as `denoiser`."""
     return _model(partial(expanded_mean, order=order, regularised=regularised), gaussian, schedule)
 
@@ -106,7 +107,7 @@ def _expectation(mixture, x, alpha, sigma, of_mean, gain):
 
     def visit(carry, first):
         peak, total, vector = carry
-        # The last chunk starts early where it would end late, and leaves out what the one before has seen.
+        # The last chunk starts earlier if it would reach beyond the end, and skips what the chunk before has seen.
         start = jnp.minimum(first, count - chunk)
         logits, combine = terms(_part(mixture, start, chunk, x.dtype))
         logits = jnp.where(start + jnp.arange(chunk) < first, -jnp.inf, logits)
@@ -125,12 +126,12 @@ def _expectation(mixture, x, alpha, sigma, of_mean, gain):
 
 
 def _part(mixture, start, size, dtype):
-    """weights, means, basis, variances, floor of the components from `start` on, in this type."""
+    """weights, means, basis, variances, floor of `size` components from `start` on, in this type."""
     return tuple(jax.lax.dynamic_slice_in_dim(jnp.asarray(leaf), start, size).astype(dtype) for leaf in mixture[:5])
 
 
 def _terms_with_basis(mixture, x, alpha, sigma, of_mean, gain):
-    """Of components: log r_k up to a constant [c], and the function that sums their terms with weights [c]."""
+    """A function of c components: (log r_k up to a constant [c], a function that sums their terms by weights [c])."""
     _, _, _, *first = _part(mixture, 0, 1, x.dtype)
     dim, rank = mixture.basis.shape[1:]
 
@@ -139,11 +140,11 @@ def _terms_with_basis(mixture, x, alpha, sigma, of_mean, gain):
         noisy, noisy_floor = (alpha**2 * v + sigma**2 for v in (variances, floor))
         d = x - alpha * means
         y = _einsum("kdr,kd->kr", basis, d)
-        # Sums over hundreds of pixels: ratios to the first component keep the differences that (3) is about in float32.
+        # Sums over hundreds of pixels: as ratios to the first component, they keep the differences in (3) in float32.
         log_det = jnp.log(noisy / (alpha**2 * first[0] + sigma**2)).sum(1)
         distance = (y**2 / noisy).sum(1)
         if rank < dim:
-            # The residual itself: |d|^2 - |y|^2 would cancel.
+            # From the residual itself: |d|^2 - |y|^2 would cancel.
             rest = d - _einsum("kdr,kr->kd", basis, y)
             log_det += (dim - rank) * jnp.log(noisy_floor / (alpha**2 * first[1] + sigma**2))
             distance += (rest**2).sum(1) / noisy_floor
@@ -159,7 +160,7 @@ def _terms_with_basis(mixture, x, alpha, sigma, of_mean, gain):
 
 
 def _terms_without_basis(mixture, x, alpha, sigma, of_mean, gain):
-    """The same for components with one variance, `floor`, in all directions."""
+    """`_terms_with_basis` for components with one variance, `floor`, in all directions."""
     first = alpha**2 * jnp.asarray(mixture.floor, x.dtype)[0] + sigma**2
     center = _einsum("k,kd->d", *(jnp.asarray(leaf, x.dtype) for leaf in mixture[:2]))
     d = x - alpha * center
@@ -167,7 +168,7 @@ def _terms_without_basis(mixture, x, alpha, sigma, of_mean, gain):
     def terms(part):
         weights, means, _, _, floor = part
         noisy, m = alpha**2 * floor + sigma**2, alpha * (means - center)
-        # |d|^2 appears only where variances differ: what all components share would round off their differences.
+        # |d|^2 counts only if variances differ: a term that all components share would round off their differences.
         distance = ((m**2).sum(1) - 2 * _einsum("kd,d->k", m, d)) / noisy + (d**2).sum() * (1 / noisy - 1 / first)
         log_det = x.size * jnp.log(noisy / first)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from solvers.ems import EMS
 
-# Share of Var f in l^2 K_ii below which f is constant up to rounding: a covariance diagonal in pixels, s = 0 / 0.
+# If Var f is below this share of l^2 K_ii, f is constant up to rounding (a covariance diagonal in pixels): s = 0 / 0.
 CONSTANT = 1e-24
 
 
@@ -36,7 +36,8 @@ def gaussian_ems(mixture, lam) -> EMS:
     l, dl, s = (np.stack(a) for a in zip(*(_at(share, variances, noise) for noise in np.exp(-2 * lam)), strict=True))
     b = (s * l - dl) * mean
     meta = {"source": "closed form of a Gaussian", "shape": list(mixture.shape)}
-    return EMS(lam, *(a.reshape(-1, *mixture.shape) for a in (l, s, b)), meta)
+    l, s, b = (a.reshape(-1, *mixture.shape) for a in (l, s, b))
+    return EMS(lam, l, s, b, meta)
 
 
 def _at(share, variances, noise):

@@ -1,4 +1,6 @@
-"""Networks, and what turns them into `model(x, t) -> x0`."""
+"""Networks, their parameters, and the functions that make denoisers of them; the wrappers of solvers.model as well."""
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -74,20 +76,20 @@ def init(module: UNet, seed: int, shape) -> dict:
     return jax.jit(lambda: module.init(jax.random.key(seed), x, one, one.astype(jnp.int32))["params"])()
 
 
-def load(path, dtype: str = "float32"):
-    """Parameters, and how to use them: `params, make_denoiser = load("params.npz")` (or the folder of a run).
+def load(path, dtype: str = "float32") -> tuple[dict, Callable]:
+    """The parameters of a file or of the folder of a run, and their use: `params, make_denoiser = load("params.npz")`.
 
     `make_denoiser(params) -> denoiser(x [B, H, W, C], sigma [B], labels [B]) -> x0`: call it inside jit with params
-    as an argument, lest they be compiled into the program as constants.
+    as an argument, or they are compiled into the program as constants.
     """
     params, meta = load_params(path)
     return params, denoisers(meta, dtype)
 
 
-def denoisers(meta: dict, dtype: str = "float32"):
+def denoisers(meta: dict, dtype: str = "float32") -> Callable:
     """The `make_denoiser(params)` of the network that the notes of a parameter file describe.
 
-    It rounds the parameters to `dtype`: to be called outside of a loop of evaluations.
+    It rounds the parameters to `dtype`: call it outside of a loop of evaluations.
     """
     if meta["network"].get("name") == "adm_classifier":
         raise ValueError("the file holds a classifier of noisy images, which denoises nothing: it is for guidance")
@@ -100,10 +102,10 @@ def denoisers(meta: dict, dtype: str = "float32"):
     return make
 
 
-def noisy_classifier(meta: dict, schedule, dtype: str = "float32"):
+def noisy_classifier(meta: dict, schedule, dtype: str = "float32") -> Callable:
     """The `make_log_prob(params) -> log_prob(label, x [*D], t)` of the noisy classifier that the notes describe.
 
-    As with `denoisers`, to be called outside of a loop of evaluations.
+    Call it outside of a loop of evaluations, as `denoisers`.
     """
     if meta["network"].get("name") != "adm_classifier":
         raise ValueError(f"{meta['network'].get('name')!r} is no classifier of noisy images: give an adm_classifier")
@@ -111,7 +113,7 @@ def noisy_classifier(meta: dict, schedule, dtype: str = "float32"):
 
 
 def preconditioning(meta: dict) -> Preconditioning:
-    """The one that the notes of a parameter file name; EDM's for a network trained here."""
+    """The preconditioning that the notes of a parameter file name; EDM's for a network trained here."""
     options = dict(meta.get("precondition") or {"name": "edm", "sigma_data": meta["sigma_data"]})
     name = options.pop("name", None)
     if name not in PRECONDITIONINGS:

@@ -25,7 +25,7 @@ def style_of(net) -> Style:
 
 
 def encoding(net) -> Iterator[Part]:
-    """(1) in its order."""
+    """The parts of (1), in order."""
     for level, multiplier in enumerate(net.multipliers):
         size = f"{net.resolution >> level}x{net.resolution >> level}"
         if level:
@@ -45,7 +45,7 @@ def middle(net) -> Iterator[Part]:
 
 
 def decoding(net) -> Iterator[Part]:
-    """(2) in its order."""
+    """The parts of (2), in order."""
     yield from middle(net)
     for level in range(len(net.multipliers) - 1, -1, -1):
         size, width = f"{net.resolution >> level}x{net.resolution >> level}", int(net.channels * net.multipliers[level])

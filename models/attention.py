@@ -1,7 +1,7 @@
-"""Attention over positions; by cuDNN's kernel where nothing is differentiated.
+"""Attention over positions, by cuDNN's kernel if nothing is differentiated.
 
-The kernel keeps no N x N matrix, but has no derivative in forward mode, which EMS need: derivatives are those of the
-sums written out, and so are values on other platforms. jax.nn.dot_product_attention with implementation="xla" is not
+The kernel keeps no N x N matrix, but has no derivative in forward mode, which EMS need. So derivatives, and values on
+other platforms, are computed from the sums written out. jax.nn.dot_product_attention with implementation="xla" is not
 taken there: it rounds the softmax of float64 to float32, and asks for products of bfloat16 that older GPUs lack.
 """
 
@@ -31,7 +31,7 @@ def _derivative(primals, tangents):
 
 
 def _may_fuse(q) -> bool:
-    """Whether the kernel is for numbers of this type, and for this GPU; the default device of a CPU has no number."""
+    """True if the kernel supports this type of numbers and this GPU (a CPU has no compute capability)."""
     capability = getattr(backend.get_default_device(), "compute_capability", 0)
     return q.dtype in (jnp.bfloat16, jnp.float16) and float(capability) >= LEAST
 

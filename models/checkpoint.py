@@ -1,4 +1,4 @@
-"""Parameter files (one .npz with all that rebuilds the network) and the checkpoints of a training run (Orbax)."""
+"""Parameter files (one .npz that also describes the network) and the checkpoints of a training run (Orbax)."""
 
 import json
 import zipfile
@@ -34,16 +34,16 @@ def unflatten(flat: dict) -> dict:
 
 
 def save_params(path, params: dict, meta: dict) -> None:
-    """Write parameters and `meta` (JSON; `meta["network"]` holds the network's hyper-parameters) to one .npz."""
+    """Writes parameters and `meta` (JSON; `meta["network"]` holds the network's hyper-parameters) to one .npz."""
     arrays = {key: np.asarray(value) for key, value in flatten(params).items()}
     arrays[META] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
     npz.write(path, arrays, compress=False)  # parameters hardly shrink
 
 
 def load_params(path) -> tuple[dict, dict]:
-    """Read a file of `save_params`, or params.npz of the folder of a training run: (params, meta).
+    """Reads a file of `save_params`, or params.npz in the folder of a training run: (params, meta).
 
-    FileNotFoundError if there is none; ValueError for one that is truncated, corrupted or of another kind.
+    FileNotFoundError if there is none; ValueError if it is truncated, corrupted or of another kind.
     """
     remedy = "copy it again, or write it anew with --config.experiment=train (or classifier)"
     path = Path(path) / "params.npz" if Path(path).is_dir() else Path(path)
@@ -66,7 +66,7 @@ def load_params(path) -> tuple[dict, dict]:
 
 
 def manager(folder, keep: int = 2):
-    """Orbax's manager of checkpoints under an absolute or relative folder; the newest `keep` stay.
+    """Orbax's manager of the checkpoints in a folder; the newest `keep` stay.
 
     A save is complete or invisible.
     """
@@ -77,7 +77,7 @@ def manager(folder, keep: int = 2):
 
 
 def save_state(checkpoints, step: int, state) -> None:
-    """Save a pytree of arrays as the checkpoint of `step`; returns when it is on the disk."""
+    """Saves a pytree of arrays as the checkpoint of `step`; returns when it is on the disk."""
     import orbax.checkpoint as ocp
 
     checkpoints.save(step, args=ocp.args.StandardSave(state), force=True)

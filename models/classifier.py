@@ -1,4 +1,4 @@
-"""A small convolutional classifier, whose last hidden layer serves as feature space of a Fréchet distance."""
+"""A small convolutional classifier; its last hidden layer is the feature space of a Fréchet distance."""
 
 import flax.linen as nn
 import jax

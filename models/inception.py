@@ -5,14 +5,14 @@ last block has a maximum where the paper (Szegedy et al. 2016, arXiv 1512.00567)
 names of the TensorFlow graph; batch normalisation is folded into kernels and biases (models/convert/inception.py).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
 SIZE, FEATURES, CLASSES = 299, 2048, 1008
-SPATIAL = "mixed_6/conv", 7  # whose first channels sFID is of: 17 x 17 x 7 = 2023 numbers
+SPATIAL = "mixed_6/conv", 7  # the layer and its first channels, for sFID: 17 x 17 x 7 = 2023 numbers
 RULE = "bilinear to 299 x 299 as TensorFlow 1 does, without half-pixel shift or antialiasing; (x - 128) / 128"
 AVERAGE, MAXIMUM, HALVE = "3x3 mean", "3x3 maximum", "3x3 maximum of every second"
 
@@ -90,7 +90,7 @@ STEM = (
     _three("conv_4", 192, padding="VALID"),
     HALVE,
 )
-BLOCKS = {  # name: branches, which are concatenated; a tuple is what follows each other
+BLOCKS = {  # name: branches, whose outputs are concatenated; a tuple is a chain
     **{"mixed": _a(32), "mixed_1": _a(64), "mixed_2": _a(64), "mixed_3": _B},
     **{"mixed_4": _c(128), "mixed_5": _c(160), "mixed_6": _c(160), "mixed_7": _c(192)},
     **{"mixed_8": _D, "mixed_9": _e(AVERAGE), "mixed_10": _e(MAXIMUM)},
@@ -100,8 +100,8 @@ BLOCKS = {  # name: branches, which are concatenated; a tuple is what follows ea
 class Inception(nn.Module):
     """`__call__(images uint8 [B, H, W, 1 or 3]) -> (features [B, 2048], spatial [B, 2023])`, float32.
 
-    One channel is repeated. ValueError for anything but uint8 of one or three channels. float32 everywhere, also where
-    an accelerator would take less by default.
+    A single channel is repeated. ValueError for anything but uint8 of one or three channels. All products are float32,
+    also where an accelerator would use fewer bits by default.
     """
 
     def __call__(self, images):
@@ -112,7 +112,7 @@ class Inception(nn.Module):
 
     @nn.compact
     def trunk(self, x):
-        """The same of images float32 [B, 299, 299, 1 or 3] with values from 0 to 255."""
+        """(features, spatial) of resized images, float32 [B, 299, 299, 1 or 3] with values from 0 to 255."""
         seen, x = {}, (x - 128) / 128
         if x.shape[-1] == 1:
             x = jnp.repeat(x, 3, axis=-1)
@@ -123,7 +123,7 @@ class Inception(nn.Module):
         return x.mean(axis=(1, 2)), seen[name][..., :channels].reshape(len(x), -1)
 
     def _run(self, x, part, prefix, seen):
-        """A Conv, a pool, a tuple of what follows each other, or a list of branches."""
+        """Runs a Conv, a pool, a tuple (a chain), or a list (branches)."""
         if isinstance(part, list):
             return jnp.concatenate([self._run(x, branch, prefix, seen) for branch in part], axis=-1)
         if isinstance(part, str):
@@ -133,13 +133,13 @@ class Inception(nn.Module):
                 x = self._run(x, step, prefix, seen)
             return x
         name = prefix + part.name
-        options = {"strides": part.stride, "padding": part.padding, "precision": "highest"}
+        options: dict[str, Any] = {"strides": part.stride, "padding": part.padding, "precision": "highest"}
         seen[name] = nn.relu(nn.Conv(part.features, part.kernel, **options, name=name.replace("/", "."))(x))
         return seen[name]
 
 
 def resize(images):
-    """float32 [B, H, W, C] -> [B, 299, 299, C]: pixel i is at i H / 299; beyond the last one it is that."""
+    """float32 [B, H, W, C] -> [B, 299, 299, C]: pixel i is at i H / 299, and the last one is repeated beyond."""
     for axis in (2, 1):
         size = images.shape[axis]
         if size == SIZE:
@@ -153,7 +153,7 @@ def resize(images):
 
 
 def _shifts(x, axis, stride=1):
-    """Three views along an axis, from 0, 1 and 2 on: pools of slices are faster on CPUs than windows."""
+    """Three views along an axis, which start at 0, 1 and 2: on CPUs, pools of slices are faster than windows."""
     size = (x.shape[axis] - 3) // stride + 1
     for start in range(3):
         at = [slice(None)] * 4
@@ -176,7 +176,7 @@ def _maximum(x):
 
 
 def _average(x):
-    """Mean over the neighbours that there are."""
+    """The mean over the neighbours inside the image."""
     for axis in (2, 1):
         inside = np.full(x.shape[axis], 3, np.float32)
         inside[[0, -1]] -= 1
@@ -192,6 +192,6 @@ POOLS = {AVERAGE: _average, MAXIMUM: _maximum, HALVE: _halve}
 
 
 def logits(params, features, bias: bool = False) -> np.ndarray:
-    """The head [.., 1008] of features [.., 2048], float32. Inception scores are usually without the bias."""
+    """Logits [.., 1008] of features [.., 2048], float32. Inception scores are usually computed without the bias."""
     found = np.asarray(features, np.float32) @ np.asarray(params["softmax"]["kernel"])
     return found + np.asarray(params["softmax"]["bias"]) if bias else found

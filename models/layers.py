@@ -1,4 +1,4 @@
-"""What the U-Nets of EDM, ScoreSDE and guided diffusion are made of (arXiv 2206.00364, appendix F; 2105.05233).
+"""Layers and blocks of the U-Nets of EDM, ScoreSDE and guided diffusion (arXiv 2206.00364, appendix F; 2105.05233).
 
 Images are [B, H, W, C]; `dtype` is the precision of the matrix products (None: that of the parameters and the input).
 Statistics and softmax are taken in float32 or better, whatever the precision.
@@ -19,7 +19,7 @@ class GroupNorm(nn.Module):
     """Group normalisation, followed by an optional affine map per sample.
 
     The statistics, the learned affine map and `(scale, shift)` [B, C] are merged into one multiply-add per
-    element: the pass over the feature map is what costs, not the arithmetic.
+    element: passes over the feature map cost more than the arithmetic.
     """
 
     groups: int
@@ -48,7 +48,7 @@ class GroupNorm(nn.Module):
 def taps(x, axis: int, weights, start: int, count: int, stride: int):
     """sum_k weights[k] x[start + stride i + k] for i < count along an axis, with zeros beyond the ends.
 
-    As shifted sums: a grouped convolution of this kind is many times slower on a CPU.
+    Computed as shifted sums: a grouped convolution of this kind is many times slower on a CPU.
     """
     before = max(0, -start)
     after = max(0, start + stride * (count - 1) + len(weights) - x.shape[axis])
@@ -102,23 +102,23 @@ class Part(NamedTuple):
     channels: int
     attention: bool = False
     resample: str = ""
-    pops: bool = False  # on top of an output of the encoder
+    pops: bool = False  # its input is joined with an output of the encoder
 
 
 class Style(NamedTuple):
-    """What blocks of one family have in common."""
+    """Settings that all blocks of one family share."""
 
     dtype: jnp.dtype | None
-    eps: float  # of the norms
+    eps: float  # added to the variance in norms
     adaptive: bool  # the embedding scales and shifts the second norm; else it is added before it
-    scale: float  # of what leaves a residual sum
+    scale: float  # factor of residual sums
     head: int  # channels of an attention head; 0: one head
-    filter: tuple = (1, 1)  # of resampling
+    filter: tuple = (1, 1)  # for resampling
     project: bool = False  # a resampled shortcut is always projected
 
 
 def norm(style: Style, channels: int, name: str) -> GroupNorm:
-    """At most 32 groups, of at least 4 channels."""
+    """GroupNorm with at most 32 groups of at least 4 channels."""
     return GroupNorm(min(32, channels // 4), style.eps, name=name)
 
 

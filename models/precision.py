@@ -1,12 +1,13 @@
-"""Parameters in the precision of a network's products, made once and not in every evaluation."""
+"""Rounds parameters to the precision of a network's products once, instead of in every evaluation."""
 
-ROUNDED = ("embedding", "map_label", "positions")  # beside kernels and their biases
+ROUNDED = ("embedding", "map_label", "positions")  # parameters to round beside kernels and their biases
 
 
 def rounded(params: dict, dtype) -> dict:
-    """The parameters as a network of this dtype would round them itself: its outputs stay the same, bit by bit.
+    """The parameters, rounded as a network of this dtype would round them: its outputs stay the same, bit by bit.
 
-    Those of norms, and frequencies, meet numbers in float32 and stay as they are. dtype None: nothing is rounded.
+    Parameters of norms, and frequencies, are used with float32 numbers and stay as they are. dtype None: nothing is
+    rounded.
     """
     if dtype is None:
         return params

@@ -90,7 +90,7 @@ def ddpm(first: float = 1e-4, last: float = 0.02, count: int = 1000) -> Precondi
 
 
 def _variance_preserving(label, low, high) -> Preconditioning:
-    """Of a network that predicts the noise in x / sqrt(sigma^2 + 1)."""
+    """The preconditioning of a network that predicts the noise in x / sqrt(sigma^2 + 1)."""
 
     def coefficients(sigma):
         return Coefficients(jnp.ones_like(sigma), -sigma, jax.lax.rsqrt(jnp.square(sigma) + 1), label(sigma))
@@ -98,14 +98,20 @@ def _variance_preserving(label, low, high) -> Preconditioning:
     return Preconditioning(coefficients, float(low), float(high))
 
 
-PRECONDITIONINGS = {"edm": edm, "vp": vp, "ve": ve, "iddpm": iddpm, "ddpm": ddpm}
+PRECONDITIONINGS: dict[str, Callable[..., Preconditioning]] = {
+    "edm": edm,
+    "vp": vp,
+    "ve": ve,
+    "iddpm": iddpm,
+    "ddpm": ddpm,
+}
 
 
-def denoise(apply, preconditioning: Preconditioning):
+def denoise(apply, preconditioning: Preconditioning) -> Callable:
     """Equation (1): `apply(x [B, ...], c_noise [B], labels [B])` becomes a denoiser.
 
     Returns `denoiser(x [B, ...], sigma [B], labels [B]) -> x0 [B, ...]` in the precision of x, float32 at least,
-    whatever the precision the network computes in. What a network returns beyond x's channels, a variance, is left.
+    whatever the precision the network computes in. What a network returns beyond x's channels, a variance, is dropped.
     """
 
     def denoiser(x, sigma, labels):

@@ -41,7 +41,7 @@ class SongUNet(nn.Module):
     dtype: jnp.dtype | None = None
 
     def encoding(self) -> Iterator[Part]:
-        """(1), (2) in their order."""
+        """The parts of (1) and (2), in order."""
         width = self.channels
         for level, multiplier in enumerate(self.multipliers):
             size = f"{self.resolution >> level}x{self.resolution >> level}"
@@ -58,7 +58,7 @@ class SongUNet(nn.Module):
                 yield Part(f"{size}_block{i}", "block", width, self.resolution >> level in self.attention)
 
     def decoding(self) -> Iterator[Part]:
-        """(3), (4) in their order."""
+        """The parts of (3) and (4), in order."""
         last = len(self.multipliers) - 1
         width = self.channels * self.multipliers[last]
         for level in range(last, -1, -1):
@@ -114,7 +114,7 @@ class SongUNet(nn.Module):
         return image
 
     def encode(self, x, embedding, style):
-        """The last output of (1), (2), and all outputs that the decoder is put on top of."""
+        """The last output of (1), (2), and all outputs that are joined with inputs of the decoder."""
         image, skips = x, []
         for part in self.encoding():
             name = f"enc_{part.name}"
@@ -122,7 +122,7 @@ class SongUNet(nn.Module):
                 image = down(image, self.filter)
             elif part.kind == "skip":
                 x = skips[-1] = x + nn.Dense(part.channels, dtype=self.dtype, name=name)(image)
-            elif part.kind == "residual":  # filter and convolution commute: EDM filters last, at four times the cost
+            elif part.kind == "residual":  # filter and convolution commute; EDM filters last, at four times the cost
                 thin = nn.Conv(part.channels, (3, 3), 2, "VALID", dtype=self.dtype, name=name)
                 x = skips[-1] = image = (
                     x + thin(down(image, self.filter, pad=1 + (len(self.filter) - 1) // 2))

@@ -1,4 +1,6 @@
-"""Diffusion ODE solvers as tables; `SOLVERS[name](schedule, grid, **options) -> Table`, `sample` runs any of them."""
+"""Solvers of diffusion models as tables: `SOLVERS[name](schedule, grid, **options) -> Table`; `sample` runs them."""
+
+from collections.abc import Callable
 
 from solvers.builders.adams import deis, ipndm, lms, plms
 from solvers.builders.multistep import ddim, denoise_to_zero, dpm_solver, dpmpp, unipc
@@ -27,7 +29,7 @@ from solvers.table import Table, check, concat, fuse, pad
 
 __version__ = "0.1.0"
 
-SOLVERS = {
+SOLVERS: dict[str, Callable[..., Table]] = {
     "ddim": ddim,
     "dpm_solver": dpm_solver,
     "dpmpp": dpmpp,

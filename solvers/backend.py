@@ -1,7 +1,7 @@
 """jaxlib 0.10.2 computes some sums wrongly on CPUs: the flag that prevents it, and the warning where it is not set.
 
-There, XLA compiles a product with a broadcast factor, summed over a leading axis, into a fusion that is wrong for the
-last samples of a batch. The sums of this package have another form; those of a user's network may have this one.
+There, XLA compiles a product with a broadcast factor, summed over a leading axis, into a program that is wrong for the
+last samples of a batch. This package writes its sums in another form; a user's network may contain this one.
 """
 
 import os
@@ -17,14 +17,15 @@ SETTING = f"{FLAG}=LIBRARY_FUSION_TYPE_DOT"
 
 
 def sums_are_wrong() -> bool:
-    """Whether CPUs need SETTING: this is the jaxlib with the fault, and XLA_FLAGS has no value of the flag."""
+    """True if this jaxlib has the fault and XLA_FLAGS does not set FLAG."""
     return _version() == WRONG and FLAG not in os.environ.get("XLA_FLAGS", "")
 
 
 def set_right_sums() -> None:
-    """Adds SETTING to XLA_FLAGS where it is needed; must come before the first use of a device.
+    """Adds SETTING to XLA_FLAGS if this jaxlib needs it. Call it before the first use of a device.
 
-    Nowhere else, as XLA aborts on flags that it does not know. An XLA_FLAGS that names a file of flags stays.
+    Other versions get no flag, because XLA aborts on flags that it does not know. If XLA_FLAGS names a file of flags,
+    it stays as it is.
     """
     flags = os.environ.get("XLA_FLAGS", "").strip()
     if sums_are_wrong() and (not flags or flags.startswith("-")):
@@ -33,7 +34,7 @@ def set_right_sums() -> None:
 
 @cache
 def warn_of_wrong_sums() -> None:
-    """Warns, once, where a network may be computed wrongly. Starts the backend."""
+    """Warns once if networks may be computed wrongly. Starts the backend."""
     if sums_are_wrong() and jax.default_backend() == "cpu":
         warnings.warn(
             f"jaxlib {WRONG} computes some sums of a network wrongly on CPUs: install another version of jaxlib, or "
@@ -43,7 +44,7 @@ def warn_of_wrong_sums() -> None:
 
 
 def _version() -> str:
-    """Of jaxlib, without a label of who built it; empty where it has no package metadata."""
+    """The version of jaxlib, without a builder's label; empty if jaxlib has no package metadata."""
     try:
         return str(metadata.version("jaxlib")).partition("+")[0]
     except metadata.PackageNotFoundError:

@@ -27,7 +27,7 @@ def init(table, x) -> State:
     return State(x, jnp.zeros((table.depth,) + x.shape, x.dtype))
 
 
-def init_noise(schedule, shape, key, t_start=None):
+def init_noise(schedule, shape, key, t_start=None) -> jax.Array:
     """The noise that sampling starts from, x_T [*shape] = sigma(t_start) z with normal z; t_start: schedule.t_max."""
     sigma = schedule.sigma(schedule.t_max if t_start is None else t_start)
     return sigma.astype(jnp.result_type(float)) * jax.random.normal(key, shape)
@@ -42,9 +42,9 @@ def step(model, state: State, row, key=None) -> State:
 
 
 def _step_on_ring(model, state, n, row, key):
-    """`step` of row n where m_k stands at k mod K: one prediction is written, none is moved.
+    """`step` of row n with a ring as history: m_k stands at k mod K, so one prediction is written and none is moved.
 
-    The coefficients turn in place of the history; to look them up costs nothing.
+    Instead of the history, the coefficients are rotated, which costs nothing.
     """
     x, ring = state
     depth = len(ring)
@@ -60,7 +60,7 @@ def _predict(model, x, row):
 
 
 def _update(row, b, x, history, key):
-    """Equation (2) of table.py; b [K] and the history [K] in one order, whichever it is.
+    """Equation (2) of table.py; b [K] and the history [K] in the same order, newest first or not.
 
     The sum is written out: one pass over memory; and jaxlib 0.10.2 gets (b * history).sum(axis=0) wrong on CPUs.
     """
@@ -73,8 +73,8 @@ def _update(row, b, x, history, key):
     return x_next.astype(x.dtype)
 
 
-def sample(model, table, x, key=None):
-    """Runs a table from x [*D] at table.t[0]: `(x0 [*D], states [N, *D])`, states[-1] being x0.
+def sample(model, table, x, key=None) -> tuple[jax.Array, jax.Array]:
+    """Runs a table from x [*D] at table.t[0] and returns `(x0 [*D], states [N, *D])`; states[-1] is x0.
 
     `model(x, t) -> out` takes one sample [*D] and a scalar t. A stochastic table (with an s column) needs a `key`;
     row n draws from fold_in(key, n).
@@ -82,16 +82,19 @@ def sample(model, table, x, key=None):
     state, table = _prepare(model, table, x, key)
 
     def body(state, n_row):
-        state = _step_on_ring(model, state, *n_row, key)
+        n, row = n_row
+        state = _step_on_ring(model, state, n, row, key)
         return state, state.x
 
     state, states = jax.lax.scan(body, state, (jnp.arange(table.nfe), table))
     return state.x, states
 
 
-def advance(model, table, x, rows, key=None):
-    """x0 [*D] alone, from the first `rows` rows only: a traced number, so that tables which are filled up to one shape
-    share one compiled program whatever their number of evaluations. Same numbers as `sample` of the cut table.
+def advance(model, table, x, rows, key=None) -> jax.Array:
+    """x0 [*D] after the first `rows` rows of the table; the same numbers as `sample` of the table cut there.
+
+    `rows` may be traced: tables that are filled up to one shape share one compiled program, whatever their number of
+    evaluations.
     """
     state, table = _prepare(model, table, x, key)
 
@@ -102,7 +105,7 @@ def advance(model, table, x, rows, key=None):
 
 
 def _prepare(model, table, x, key):
-    """The first state and the table as arrays, once it is sure that they fit the model and each other."""
+    """The first state, and the table as arrays, after checks that they fit the model and each other."""
     warn_of_wrong_sums()
     if table.s is not None and key is None:
         raise ValueError("this table is stochastic (its s column is set): pass key=jax.random.key(seed)")
@@ -112,7 +115,7 @@ def _prepare(model, table, x, key):
 
 
 def _check_shapes(model, table, x):
-    """One clear sentence instead of a broadcasting surprise: the output and the coefficients must have x's shape."""
+    """Raises ValueError unless the output and the coefficients have x's shape: nothing may be broadcast by accident."""
     out = jax.eval_shape(model, x, jax.ShapeDtypeStruct((), x.dtype))
     if getattr(out, "shape", None) != x.shape:
         got = getattr(out, "shape", type(out).__name__)

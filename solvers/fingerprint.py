@@ -1,7 +1,7 @@
-"""What data are, as a short text: hashes (SHA-256) of arrays, of settings, and of files.
+"""Hashes (SHA-256) of arrays, settings and files, which tell whether two of them are equal.
 
-A fingerprint is the first 16 hexadecimal digits, a checksum all 64. Both are written into files and compared later:
-what they are computed from must never change.
+A fingerprint is the first 16 hexadecimal digits, a checksum all 64. Both are written into files and compared later, so
+the same data must give the same digits in every version.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def fingerprint(tree) -> str:
-    """The fingerprint of a pytree of arrays: of the leaves' paths, types, shapes and bytes."""
+    """The fingerprint of a pytree of arrays: their paths in the tree, types, shapes and bytes."""
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
     digest = hashlib.sha256()
     for path, leaf in sorted((jax.tree_util.keystr(path), np.asarray(leaf)) for path, leaf in leaves):
@@ -27,11 +27,11 @@ def fingerprint_of_settings(settings) -> str:
 
 
 def checksum(*arrays: np.ndarray) -> str:
-    """The checksum of arrays, of their shapes, types and bytes."""
+    """The checksum of arrays: their shapes, types and bytes."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(str((array.shape, array.dtype)).encode())
-        digest.update(np.ascontiguousarray(array))
+        digest.update(array.tobytes())
     return digest.hexdigest()
 
 

@@ -3,10 +3,12 @@
 Every function is `grid(schedule, n, t_start=None, t_end=None)`; None takes the schedule's `t_max` and `t_min`.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 
-def lam_uniform(schedule, n, t_start=None, t_end=None):
+def lam_uniform(schedule, n, t_start=None, t_end=None) -> np.ndarray:
     """Uniform in lam (`logSNR` in the DPM-Solver line of code)."""
     t_start, t_end = _range(schedule, n, t_start, t_end)
     lam = schedule.lam(np.array([t_start, t_end]))
@@ -18,19 +20,19 @@ def lam_uniform(schedule, n, t_start=None, t_end=None):
     return _ends(schedule.t_of_lam(np.linspace(lam[0], lam[1], n + 1)), t_start, t_end)
 
 
-def t_uniform(schedule, n, t_start=None, t_end=None):
+def t_uniform(schedule, n, t_start=None, t_end=None) -> np.ndarray:
     """Uniform in t (`time_uniform`)."""
     t_start, t_end = _range(schedule, n, t_start, t_end)
     return np.linspace(t_start, t_end, n + 1)
 
 
-def t_quadratic(schedule, n, t_start=None, t_end=None):
+def t_quadratic(schedule, n, t_start=None, t_end=None) -> np.ndarray:
     """Uniform in sqrt(t) (`time_quadratic`): times are t^2 of a uniform grid, denser near t_end."""
     t_start, t_end = _range(schedule, n, t_start, t_end)
     return _ends(np.linspace(t_start**0.5, t_end**0.5, n + 1) ** 2, t_start, t_end)
 
 
-def karras(schedule, n, t_start=None, t_end=None, rho=7.0):
+def karras(schedule, n, t_start=None, t_end=None, rho=7.0) -> np.ndarray:
     """Uniform in (sigma / alpha)^(1/rho) (EDM, Eq. 5, whose sigma is sigma / alpha here)."""
     t_start, t_end = _range(schedule, n, t_start, t_end)
     if not rho > 0:
@@ -44,8 +46,8 @@ def karras(schedule, n, t_start=None, t_end=None, rho=7.0):
         return _ends(schedule.t_of_lam(-np.log(ratio)), t_start, t_end)
 
 
-def given(schedule, n, t_start=None, t_end=None, times=()):
-    """The times that the user gives, [n + 1]; t_start and t_end, where given, must be their ends."""
+def given(schedule, n, t_start=None, t_end=None, times=()) -> np.ndarray:
+    """The times that the user gives, [n + 1]; t_start and t_end, if given, must be their ends."""
     times = check_times(times)
     if len(times) != n + 1:
         raise ValueError(f"{n} steps need {n + 1} times, got {len(times)}: give as many as nfe + 1, or change nfe")
@@ -55,7 +57,7 @@ def given(schedule, n, t_start=None, t_end=None, times=()):
     return times
 
 
-GRIDS = {
+GRIDS: dict[str, Callable[..., np.ndarray]] = {
     "lam_uniform": lam_uniform,
     "t_uniform": t_uniform,
     "t_quadratic": t_quadratic,
@@ -64,10 +66,10 @@ GRIDS = {
 }
 
 
-def snap_to(schedule, times, lam):
-    """`times` moved to the nearest nodes of an EMS grid `lam` [G + 1], as the published DPM-Solver-v3 does.
+def snap_to(schedule, times, lam) -> np.ndarray:
+    """Moves `times` to the nearest nodes of an EMS grid `lam` [G + 1], as the published DPM-Solver-v3 does.
 
-    Raises ValueError where two times fall on one node.
+    Raises ValueError if two times fall on one node.
     """
     wanted = schedule.lam(check_times(times))
     nearest = np.abs(wanted[:, None] - np.asarray(lam)[None, :]).argmin(axis=1)
@@ -80,8 +82,8 @@ def snap_to(schedule, times, lam):
     return schedule.t_of_lam(np.asarray(lam, np.float64)[nearest])
 
 
-def check_times(times):
-    """`times` as float64 [n + 1], or ValueError unless finite, at least two, non-negative, strictly decreasing."""
+def check_times(times) -> np.ndarray:
+    """`times` as float64 [n + 1]; ValueError unless at least two, finite, not negative, strictly decreasing."""
     times = np.asarray(times, np.float64)
     if times.ndim != 1 or len(times) < 2:
         raise ValueError(f"a grid is a list of at least two times, got shape {times.shape}: one step needs two times")
@@ -107,6 +109,6 @@ def _range(schedule, n, t_start, t_end):
 
 
 def _ends(times, t_start, t_end):
-    """The exact end points, free of the round trip through lam."""
+    """Sets the exact end points, without the round-off of the way through lam."""
     times[0], times[-1] = t_start, t_end
     return times

@@ -10,8 +10,8 @@ import numpy as np
 def write(path, arrays: dict, compress: bool = True) -> None:
     """Writes `arrays` {name: array} to `path`; a file of that name is always whole: the old one or the new one.
 
-    The bytes are on the disk before the file gets its name: neither a kill nor a power cut leaves a part of it (at
-    most a hidden .tmp file beside it). An OSError (a full disk, say) names the file and leaves nothing behind.
+    The bytes are on the disk before the file gets its name, so a kill or a power cut leaves no part of it (at most a
+    hidden .tmp file beside it). An OSError, of a full disk for example, names the file and leaves nothing behind.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,17 +32,18 @@ def write(path, arrays: dict, compress: bool = True) -> None:
 
 
 def read(path, names=None) -> dict:
-    """The arrays `names` of the file (None: all), {name: array}. FileNotFoundError without one, ValueError for all else.
+    """The arrays `names` of a file, or all of them, {name: array}.
 
-    Each array has a checksum of its own, and pickles are never executed.
+    FileNotFoundError without a file, ValueError for a broken one. Each array has a checksum of its own, and pickles are
+    never executed.
     """
-    wanted = ", ".join(names or ())
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in (file.files if names is None else names)}
     except FileNotFoundError:
         raise
-    except Exception as error:  # damaged bytes raise whatever zipfile, zlib and numpy's parser stumble over
+    except Exception as error:  # on damaged bytes, zipfile, zlib and numpy raise errors of many kinds
+        wanted = f" with {', '.join(names)}" if names else ""
         raise ValueError(
-            f"{path} is not a whole .npz file{f' with {wanted}' if wanted else ''} ({error}): copy it again, or make it again"
+            f"{path} is not a whole .npz file{wanted} ({error}): copy it again, or make it again"
         ) from error

@@ -1,8 +1,8 @@
-"""What a network predicts, as affine pairs.
+"""Predictions of a network (eps, x0, v, score, flow) as affine pairs.
 
 Every prediction is `out = i x0 + j eps`, and x = alpha x0 + sigma eps. Solving these two equations for another
 prediction gives it as `u x + v out`: conversion between any two is one pair (u, v), made on the host in float64.
-Model wrappers, which see x and t in traced code only, use `translate`.
+Model wrappers see x and t only in traced code: they use `translate`.
 """
 
 import jax.numpy as jnp
@@ -21,8 +21,8 @@ PREDICTIONS = {
 def convert(alpha, sigma, source: str, target: str):
     """The pair (u, v) with `target = u x + v source`; arrays of the shape of alpha, float64.
 
-    Raises ValueError for an unknown prediction, and where the source does not determine the target: eps where
-    alpha = 0 says nothing of x0, x0 where sigma = 0 says nothing of eps.
+    Raises ValueError for an unknown prediction, and where the source does not determine the target: at alpha = 0, eps
+    says nothing about x0; at sigma = 0, x0 says nothing about eps.
     """
     for name in (source, target):
         if name not in PREDICTIONS:
@@ -59,7 +59,7 @@ def translate(x, out, alpha, sigma, source: str, target: str):
 
 
 def _pair(alpha, sigma, source, target):
-    """(u, v) of `convert`, arrays of either kind; not finite where the source does not determine the target."""
+    """(u, v) of `convert`, as numpy or jax arrays; not finite where the source does not determine the target."""
     i, j = PREDICTIONS[source](alpha, sigma)
     i_to, j_to = PREDICTIONS[target](alpha, sigma)
     determinant = _nonzero(alpha * j - sigma * i)
@@ -67,5 +67,5 @@ def _pair(alpha, sigma, source, target):
 
 
 def _nonzero(value):
-    """The value, and NaN where it is zero."""
+    """The value, or NaN where it is zero."""
     return value / (value != 0)

@@ -15,14 +15,14 @@ import numpy as np
 
 
 def _in(value):
-    """The array module of the argument, and the argument as its array."""
+    """The array module (numpy or jax.numpy) for the argument, and the argument as an array."""
     if isinstance(value, jax.Array):
         return jnp, value
     return np, np.asarray(value, np.float64)
 
 
 class Schedule:
-    """Base: a subclass gives `alpha`, `sigma`, `t_of_lam`, and the range `t_max`, `t_min` that sampling uses."""
+    """The base class: subclasses define `alpha`, `sigma`, `t_of_lam`, and the range of sampling, `t_max` to `t_min`."""
 
     t_max: float = 1.0
     t_min: float = 1e-3
@@ -179,7 +179,7 @@ class VPDiscrete(Schedule):
         return xp.where(log_alpha < values[-1], falling, inside) if times[-1] < 1 else inside
 
 
-def zero_terminal_snr(alphas_cumprod):
+def zero_terminal_snr(alphas_cumprod) -> np.ndarray:
     """`alphas_cumprod` [N] with sqrt shifted and scaled so that it ends at 0 and starts as before (Lin et al. 2024)."""
     root = np.sqrt(np.asarray(alphas_cumprod, np.float64))
     root = (root - root[-1]) * root[0] / (root[0] - root[-1])

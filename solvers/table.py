@@ -45,7 +45,7 @@ class Table(NamedTuple):
 
 
 def pad(table: Table, depth: int) -> Table:
-    """The same solver with at least `depth` columns in b: tables of equal rows and depth share one compiled program."""
+    """The same solver with `depth` columns in b: tables of equal rows and depth share one compiled program."""
     missing = depth - table.depth
     if missing < 0:
         raise ValueError(
@@ -55,7 +55,7 @@ def pad(table: Table, depth: int) -> Table:
 
 
 def concat(first: Table, second: Table) -> Table:
-    """Run `first`, then `second` from where it ended. The second keeps to its own predictions."""
+    """A table that runs `first`, then `second` from where it ended. The second uses its own predictions only."""
     if first.t[-1] < second.t[0]:
         raise ValueError(f"the second table starts at t={second.t[0]}, above the first's last row at t={first.t[-1]}")
     depth = max(first.depth, second.depth)
@@ -91,9 +91,11 @@ def fuse(
 
 
 def check(table: Table, schedule=None, t_end=None, prediction=None) -> Table:
-    """The table itself, or ValueError: shapes agree, all finite, times increase after noise only, no row uses a
-    prediction before the first. With the other arguments also: a single data point's straight trajectories are
-    followed exactly.
+    """Returns the table, or raises ValueError if it cannot be a solver.
+
+    Shapes must agree, numbers must be finite, times may increase only after a row with noise, and no row may use a
+    prediction from before the first row. With the other arguments, the table must also follow the straight
+    trajectories of a single data point exactly.
     """
     n, depth = table.nfe, table.depth
     for name, value in table._asdict().items():

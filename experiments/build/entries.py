@@ -1,14 +1,15 @@
 """Which solvers a config asks for, and with how many network evaluations."""
 
+from configs.sections import Run
+from experiments.build.sections import checked
 from experiments.support.errors import ConfigError, check_known
 from solvers import SOLVERS
 
 
 def nfes(config) -> tuple[int, ...]:
-    found = (config.nfe,) if isinstance(config.nfe, int) else tuple(config.nfe)
-    if not found or not all(isinstance(n, int) and n > 0 for n in found):
-        raise ConfigError(f"nfe must be a positive number, or several separated by commas, got {config.nfe}")
-    return tuple(sorted(set(found)))
+    """The numbers of network evaluations, rising."""
+    found = checked(Run, {"nfe": config.nfe})["nfe"]
+    return tuple(sorted(set(found if isinstance(found, tuple) else (found,))))
 
 
 def solver(config) -> tuple[str, dict]:

@@ -9,8 +9,10 @@ import jax
 import numpy as np
 
 import gaussian
+from configs.sections import Grid
 from experiments.build.jumps import data_gaussian
 from experiments.build.networks import Network, network, weights_of
+from experiments.build.sections import settings
 from experiments.build.schedules import is_guided, schedule, span
 from experiments.build.sources import Source
 from experiments.build.tables import Tables
@@ -129,10 +131,11 @@ def problem(config, *, guidance=True, schedule_name: str | None = None, basis: s
 
 def make_tables(config, schedule, prediction: str, guided: bool) -> Tables:
     """What makes the tables of a config, for a network of this prediction, guided or not."""
+    grid = settings(config.grid, Grid)
     return Tables(
         schedule,
-        span(config.grid, schedule),
-        config.grid,
+        span(grid, schedule),
+        grid,
         prediction,
         config.guidance.scale,
         gaussian=bool(config.teleport.gaussian) and not guided,

@@ -8,7 +8,6 @@ of 1024 points are gathered once. Every row samples the same noise as every othe
 errors are to a fine solution, and spreads are over the seeds. Writes results.csv, results.json, ratios.png.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,6 @@ from experiments.compare import figures
 from experiments.compare.contest import MEASURES, Contest, Entry, over_seeds, seed_rows
 from experiments.data.files import write_json
 from experiments.support import scores
-from experiments.support.errors import config_errors
 from experiments.support.mesh import first_mesh
 from experiments.support.tables import number_table
 
@@ -29,8 +27,7 @@ COLUMNS = ("solver", "nfe", *(f"{column}{end}" for column in MEASURES for end in
 def run(config, workdir) -> list[dict]:
     workdir, own = Path(workdir), build.settings(config.ablation, Ablation)
     wanted, statistics = build.settings(config.sample, Sampling), build.settings(config.ems, Ems)
-    with config_errors():
-        changed = {label: replace(statistics, **changes) for label, changes, _ in own.rows}
+    changed = {label: build.changed(statistics, changes) for label, changes, _ in own.rows}
     samplers = {}
     for basis in dict.fromkeys((statistics.basis, *(own.basis for own in changed.values()))):
         problem = build.problem(config, basis=basis)

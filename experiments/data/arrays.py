@@ -18,13 +18,17 @@ SAMPLE_RULE = "uint8 of `sample` (the integer part of 127.5 x + 128 of x in [-1,
 
 
 class Dataset(NamedTuple):
-    """Images uint8 [n, H, W, C] to train and to test with, their labels [n], and the number of classes."""
+    """Images uint8 [n, H, W, C] to train and to test with, their labels [n], and the number of classes.
+
+    rule: how uint8 came about, for passports.
+    """
 
     train: np.ndarray
     labels: np.ndarray
     test: np.ndarray
     test_labels: np.ndarray
     classes: int
+    rule: str = "uint8 as stored"
 
 
 class Part(NamedTuple):

@@ -11,6 +11,7 @@ from experiments.data.arrays import Part, check
 from experiments.data.folders import as_labels
 
 REMEDY = "delete it and take the data set's own file, or leave data.path empty to download it"
+IDX_RULE = "uint8 as stored (idx)"
 BYTES = 2**32  # of an idx file: at most
 CIFAR = {3073: (0, 10), 3074: (1, 100)}  # bytes of a record: (which of them is the label, how many classes)
 OTHER = "copy the binary version of CIFAR again, or give the images as PNG files or .npz"
@@ -44,7 +45,8 @@ def read_idx(path) -> np.ndarray:
     try:
         with (gzip.open if packed else open)(path, "rb") as file:
             head = file.read(20)
-            sizes = np.frombuffer(head[4 : 4 + 4 * min(head[3], 4)], ">u4").tolist() if len(head) > 3 else [0]
+            whole = head[: len(head) // 4 * 4]
+            sizes = np.frombuffer(whole[4 : 4 + 4 * min(head[3], 4)], ">u4").tolist() if len(head) > 3 else [0]
             content = head + file.read(min(math.prod(sizes), BYTES) + 1)  # one more, so that what is too long shows
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} is a truncated or corrupted gzip file ({error}): {REMEDY}") from error
@@ -65,7 +67,7 @@ def open_idx(path) -> Part:
     name = path.name.removesuffix(".gz").replace("images", "labels").replace("idx3", "idx1").replace("idx4", "idx1")
     beside = find_idx(path.parent, name) if "images" in path.name else None
     labels = None if beside is None else as_labels(read_idx(beside), count, beside)
-    return Part(count, tuple(shape), lambda: images.__getitem__, "uint8 as stored (idx)", labels=labels)
+    return Part(count, tuple(shape), lambda: images.__getitem__, IDX_RULE, labels=labels)
 
 
 def open_cifar(path) -> Part:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from experiments.data import fetch
 from experiments.data.arrays import Dataset
-from experiments.data.binary import find_idx, read_idx
+from experiments.data.binary import IDX_RULE, find_idx, read_idx
 from solvers.fingerprint import checksum_of_bytes
 
 SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
@@ -86,4 +86,4 @@ def load(path="", url: str = URL) -> Dataset:
                 f"{path or found.parent}: {len(images)} images have {len(labels)} labels up to "
                 f"{labels.max()}, expected as many, up to {len(CLASSES) - 1}: take all files from one set"
             )
-    return Dataset(*arrays, len(CLASSES))
+    return Dataset(*arrays, len(CLASSES), IDX_RULE)

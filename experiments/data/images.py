@@ -41,7 +41,7 @@ class Images:
         if unlike := next((part for part in parts if (part.shape, part.rule) != (parts[0].shape, parts[0].rule)), None):
             (a, of_a), (b, of_b) = ((part.shape, part.rule) for part in (parts[0], unlike))
             raise ValueError(f"{path} holds images of {a}, {of_a}, and of {b}, {of_b}: give a folder of one kind")
-        self.parts, self.shape, self.rule = parts, parts[0].shape, parts[0].rule
+        self.path, self.parts, self.shape, self.rule = path, parts, parts[0].shape, parts[0].rule
         self.starts = np.cumsum([0, *(part.count for part in parts)])
         self.labels, indices = self._joined("labels"), self._joined("indices")
         if indices is None:

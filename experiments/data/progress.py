@@ -46,8 +46,7 @@ class Progress(tqdm):
             super().set_description(desc, refresh)
 
     def close(self):
-        if self in _running:
-            _running.remove(self)
+        _running[:] = [bar for bar in _running if bar is not self]  # not remove: tqdm's bars are equal by position
         super().close()
 
     def line(self) -> str:

@@ -114,7 +114,7 @@ def build_recipe(c) -> Recipe:
 
 
 def make_plan(problem: Problem, c, network) -> Plan:
-    """What is gathered of a network, on all local devices: at noise levels uniform in lam over the range of sampling."""
+    """What is gathered of a network, on all local devices, at noise levels uniform in lam over the span of sampling."""
     mesh, g = make_mesh(jax.local_devices()), gathering(problem, c)
     return Plan(
         lambda params, x, t, label: network.make(params, label)(x, t),

@@ -17,7 +17,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from experiments.data.progress import Progress
-from experiments.support.processes import stop_if_told, together
+from experiments.support.processes import together
+from experiments.support.signals import stop_if_told
 from solvers import npz
 from solvers.ems.moments import NAMES, Moments, Plan, gatherer
 from solvers.engine import State

@@ -1,96 +1,46 @@
-"""What determines the samples of a config, and how they are drawn into blocks: what `throughput` times of `sample`."""
+"""What determines samples, and how they are drawn into blocks and scored: by `sample`, and timed by `throughput`."""
 
-import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from experiments.build.checkpoints import find
-from experiments.build.jumps import build_jumps
-from experiments.build.network import Network, build_labels, build_model
-from experiments.build.schedules import build_nfes, build_solver
-from experiments.build.scoring import build_frechet
-from experiments.build.tables import build_table, resolve
+from configs.sections import Sampling
+from experiments.build import Method, Problem, Scorer
 from experiments.data.blocks import Block, sums_of
-from experiments.data.images import SAMPLE_RULE
 from experiments.data.pixels import to_uint8
-from experiments.ems.estimate import identity
-from experiments.ems.find import find_ems
-from experiments.metrics.frechet import Frechet
-from experiments.metrics.passport import ORIGIN, passport
-from experiments.sampling.alignment import align
-from experiments.sampling.sampler import build_mesh, make_generator
-from experiments.support.mesh import place
-from experiments.support.processes import patiently, stop_if_told, together
-from solvers import Table
-from solvers.fingerprint import fingerprint
+from experiments.metrics.prefixes import tallies
+from experiments.sampling import Blocks, Sampler, behind, counted, regroup, sizes_of
+from experiments.support.errors import config_errors
+from experiments.support.features import features
+from experiments.support.mesh import first_mesh, place
+from experiments.support.processes import together
+from experiments.support.signals import patiently, stop_if_told
+from solvers import npz
 
 
-class Case(NamedTuple):
-    """All that determines the samples: of `table`, in float32, run `rows`, after `jump`; `settings`: in plain values.
+@dataclass(frozen=True, eq=False)
+class Case:
+    """Samples of `problem` by `method`, drawn and kept as `own` says, the section `sample`; scorer: None for no scores.
 
-    start: the sigma / alpha that the jump leads to, or None without one.
+    settings: all that determines a sample, in plain values.
     """
 
-    config: Any
-    network: Network
-    frechet: Frechet | None
-    solver: str
-    table: Table
-    rows: int
-    start: float | None
-    jump: tuple | None
+    problem: Problem
+    method: Method
+    scorer: Scorer | None
+    own: Sampling
     settings: dict
 
 
-def build_case(config, workdir) -> Case:
-    """Of `solver`, and of a benchmark's several numbers of evaluations the largest."""
-    (label, options), nfe = build_solver(config), build_nfes(config)[-1]
-    network = build_model(config)
-    ems = find_ems(config, network, workdir, [(label, options)])
-    options = resolve(config, options, nfe, ems)
-    table, rows = align({0: build_table(config, options, nfe, network.prediction, ems)})[0]
-    start = options["teleport"]
-    jump = build_jumps(config, network, {0: start})[0]
-    solver = f"{label}: {options['name']}" if label in ("auto", "teleport") else label
-    settings = settings_of(config, network, options, table, nfe, ems)
-    return Case(config, network, build_frechet(config), solver, table, rows, start, jump, settings)
-
-
-def settings_of(config, network, options, table, nfe, ems) -> dict:
-    """What makes a sample the one it is, as plain values; files by their content, wherever they lie."""
-    gaussian = config.teleport.gaussian if options["teleport"] is not None else ""
-    about = {"seed": config.sample.seed, "dtype": config.model.dtype, "labels": str(config.model.labels), "nfe": nfe}
-    about |= {
-        "solver": options,
-        "table": hash_of_table(table),
-        "grid": config.grid.to_dict(),
-        "ems": hash_of_ems(options, ems),
-    }
-    about["gaussian"] = gaussian and hashlib.sha256(find(gaussian).read_bytes()).hexdigest()[:16]
-    return identity(config, network) | about
-
-
-def hash_of_ems(options, ems) -> str | None:
-    """Of the statistics, where a solver of these options uses them."""
-    used = ("lam", *"lsb") if options["name"] == "dpm_v3" else ()
-    return fingerprint({name: getattr(ems, name) for name in used}) if used else None
-
-
-def hash_of_table(table: Table) -> str:
-    """Of the coefficients in float32, which is how they are used; without rows or columns that were added."""
-    return fingerprint(table.astype(np.float32)._asdict())
-
-
-def passport_of(frechet: Frechet, settings: dict, count: int) -> dict:
-    """Of a score of the samples below `count` that are of these `settings`, here or in a run's files."""
-    rules = {"uint8": SAMPLE_RULE, "labels": settings["labels"], "seed": settings["seed"]}
-    origin = {key: settings[key] for key in ORIGIN}
-    return passport(frechet.space.about(), frechet.reference, np.arange(count), **rules, **origin)
+def make_case(problem: Problem, chosen: tuple[Method, dict], scorer: Scorer | None, own: Sampling) -> Case:
+    """chosen: the method, and what it is made of (build.chosen)."""
+    method, made = chosen
+    settings = problem.identity | {"seed": problem.seed, "dtype": problem.dtype, "labels": problem.rule} | made
+    return Case(problem, method, scorer, own, settings)
 
 
 def make_fill(case: Case, mesh=None) -> Callable:
@@ -99,19 +49,18 @@ def make_fill(case: Case, mesh=None) -> Callable:
     While a block is written, the devices go on. Of several processes, all draw, and the first has `blocks`, the others
     None. on_batch(count) is called after each batch with the number of its samples.
     """
-    generate = make_batches(case, mesh)
-    hash_of = np.array(case.frechet.space.network if case.frechet else "")
+    batches = make_batches(case, mesh)
+    hash_of = np.array(case.scorer.frechet.space.network if case.scorer else "")
 
     def fill(indices, blocks, on_batch) -> float:
-        next(generate(rows=0, indices=indices))  # no row runs: compiles
-        begin, sizes = time.perf_counter(), sizes_of(indices, case.config.sample.block)
+        next(batches(indices, rows=0))  # no row runs: compiles
+        begin, sizes = time.perf_counter(), sizes_of(indices, case.own.block)
         with patiently(), behind(blocks and blocks.write) as submit:
-            batches = counted(generate(rows=case.rows, indices=indices), on_batch)
-            for number, (part, images, features) in enumerate(regroup(batches, sizes)):
+            for number, (part, images, rows) in enumerate(regroup(counted(batches(indices), on_batch), sizes)):
                 with together():
                     if blocks:
-                        labels = build_labels(case.config, case.network, part)
-                        submit(Block(part, labels, images, features, hash_of, sums_of(images)))
+                        labels = case.problem.labels(part)
+                        submit(Block(part, labels, images, rows, hash_of, sums_of(images)))
                 stop_if_told(number)
         return time.perf_counter() - begin
 
@@ -119,13 +68,13 @@ def make_fill(case: Case, mesh=None) -> Callable:
 
 
 def make_batches(case: Case, mesh=None) -> Callable:
-    """generate(rows=..., indices=...): the (indices, (images, features)) of batch after batch."""
-    mesh = mesh or build_mesh(case.config)
-    finish = make_finish(case.network.shape, case.frechet and case.frechet.space, mesh)
-    return partial(make_generator(case.config, case.network, mesh), case.table, jump=case.jump, finish=finish)
+    """batches(indices, rows=all): yields (indices, (images, features)) batch after batch."""
+    mesh = mesh or first_mesh(case.own.devices)
+    finish = make_finish(case.problem.network.shape, case.scorer and case.scorer.frechet.space, mesh)
+    return partial(Sampler(case.problem, case.own.batch, mesh).batches, case.method, finish=finish)
 
 
-def make_finish(shape, space, mesh):
+def make_finish(shape, space, mesh) -> Callable:
     """finish(samples) -> (images, features) on the devices: uint8 where samples are images, float32 else."""
     space = space and space._replace(params=place(mesh, space.params))
 
@@ -139,3 +88,28 @@ def make_finish(shape, space, mesh):
         return images, empty if space is None else space.on_device(images)
 
     return finish
+
+
+def score_all(blocks: Blocks, counts: Sequence[int], scorer: Scorer | None, workdir) -> list[dict]:
+    """For each of `counts`, how far the first so many samples are from the data; writes statistics.npz of all."""
+    space = scorer and scorer.frechet.space
+    with config_errors():
+        found = tallies(blocks, counts, space and space.network, partial(features, space))
+    npz.write(workdir / "statistics.npz", found[counts[-1]].arrays())
+    return [{"images": count} | _score(found[count], scorer, blocks.settings) for count in counts]
+
+
+def _score(tally, scorer: Scorer | None, settings: dict) -> dict:
+    if scorer is None:
+        return {}
+    passport = scorer.passport(tally.count, settings["seed"], settings)
+    return scorer.frechet.score(tally.parts) | {"passport": passport}
+
+
+def first_images(blocks: Iterable[Block], count: int) -> np.ndarray:
+    parts = []
+    for block in blocks:
+        parts.append(block.images)
+        if sum(map(len, parts)) >= count:
+            break
+    return np.concatenate(parts)[:count]

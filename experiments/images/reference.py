@@ -4,62 +4,72 @@
     python main.py --config=configs/cifar10.py --config.experiment=reference --config.images=FOLDER \\
         --config.score.layout=pool_3                     # keeps the features, which KID, precision and recall need
 
-images: see experiments/data/images.py; empty: the training set of `data`. Features by `features`, kept in the workdir
-in blocks, so that a run that was stopped goes on. Writes reference.npz (.pkl for EDM2's layout), to be named by
-`reference`, with a note of what it was made with: a distance to it in other features is refused.
+images: see experiments/data/images.py; empty: the training set of the data set `data`. Features by `features`, kept
+in the workdir in blocks, so that a run that was stopped goes on. Writes reference.npz (.pkl for EDM2's layout), to be
+named by `reference`, with a note of what it was made with: a distance to it in other features is refused.
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from experiments.build.checkpoints import find
-from experiments.build.scoring import build_space
-from experiments.data import fashion_mnist as data
-from experiments.data.images import open_images
-from experiments.metrics import layouts as statistics
+from configs.sections import Sampling, Score
+from experiments import build
+from experiments.data import datasets
+from experiments.data.images import Images, open_images
+from experiments.images.sources import training_images
+from experiments.metrics import layouts
 from experiments.metrics.frechet import merged
 from experiments.metrics.layouts import LAYOUTS, Statistics
 from experiments.metrics.passport import span
 from experiments.metrics.prefixes import tallies
 from experiments.metrics.spaces import Space
-from experiments.sampling.features import gather
-from experiments.support import scores as report
+from experiments.sampling import Blocks, gather, stamp
 from experiments.support.errors import ConfigError, check_known, config_errors
+from solvers.fingerprint import fingerprint
 
-SPATIAL = ("mu_s, sigma_s", "arr_0")
+SPATIAL = ("mu_s, sigma_s", "arr_0")  # the layouts that have moments of spatial features, too
 
 
 def run(config, workdir) -> Path:
-    workdir, layout = Path(workdir), config.score.layout
-    check_known(LAYOUTS, layout, "score.layout")
-    space = build_space(config)
+    workdir, own, samples = Path(workdir), build.settings(config.score, Score), build.settings(config.sample, Sampling)
+    check_known(LAYOUTS, own.layout, "score.layout")
+    space = build.space(config, "inception")
     if space is None or space.name == "spatial":
         raise ConfigError(f"features={config.features} makes no reference: take inception, classifier or pixels")
-    source = find(config.images) if config.images else data.find("train-images-idx3-ubyte", config.data.path)
-    report.write_config(workdir / "config.json", config)
     with config_errors():
-        images = open_images(source)
+        images, source = find_images(config.images, config.data.name, config.data.path)
         about = space.about() | {"images": len(images), "indices": span(images.indices), "uint8": images.rule}
-        found, rows = moments_of(images, source, space, workdir / "features", config, layout == "pool_3")
-        spatial = None
-        if layout in SPATIAL:
+        features = partial(gather, images, source, batch=own.batch, block=samples.block)
+        blocks, spatial = features(space, workdir / "features"), None
+        moments = moments_of(blocks, len(images), space)
+        if own.layout in SPATIAL:
             second = space._replace(name="spatial")
-            spatial, _ = moments_of(images, source, second, workdir / "spatial", config)
-        made = Statistics(*found, spatial, rows, len(images), about)
-        path = workdir / ("reference.pkl" if layout == "edm2" else "reference.npz")
-        pixels = images[np.arange(len(images))] if layout == "arr_0" else None
-        statistics.write(path, made, layout, images=pixels)
+            spatial = moments_of(features(second, workdir / "spatial"), len(images), second)
+        rows = np.concatenate([block.features for block in blocks]) if own.layout == "pool_3" else None
+        path = workdir / ("reference.pkl" if own.layout == "edm2" else "reference.npz")
+        pixels = images[np.arange(len(images))] if own.layout == "arr_0" else None
+        layouts.write(path, Statistics(*moments, spatial, rows, len(images), about), own.layout, images=pixels)
     print("\n".join(f"{key}: {value}" for key, value in about.items()))
-    print(f"moments of {len(found[0])} features: --config.reference={path}")
+    print(f"moments of {len(moments[0])} features: --config.reference={path}")
     return path
 
 
-def moments_of(images, source, space: Space, folder, config, keep=False) -> tuple[tuple, np.ndarray | None]:
-    """(mean, covariance) of the features of all images, and the features themselves, if they are to be kept."""
+def find_images(path: str, name: str, folder: str) -> tuple[Images, str]:
+    """The images at `path`, or without one the training set of the data set `name`, and what tells them from others."""
+    if path:
+        found = build.find(path)
+        images, source = open_images(found), stamp(found)
+    else:
+        data = datasets.load(name, folder)
+        images, source = training_images(data, name), fingerprint(data.train)
     if len(images) < 2:
-        raise ValueError(f"a covariance is of at least 2 images, {source} has {len(images)}: give more")
-    blocks = gather(images, source, space, folder, config.score.batch, config.sample.block)
-    total = merged(tallies(blocks, [len(images)], space)[len(images)].parts)
-    rows = np.concatenate([block.features for block in blocks]) if keep else None
-    return (total.mean, total.covariance()), rows
+        raise ValueError(f"a covariance is of at least 2 images, {path or name} has {len(images)}: give more")
+    return images, source
+
+
+def moments_of(blocks: Blocks, count: int, space: Space) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and covariance of the features of all images."""
+    total = merged(tallies(blocks, [count], space.network)[count].parts)
+    return total.mean, total.covariance()

@@ -1,0 +1,1 @@
+"""Sampling here beside that of others."""

@@ -13,9 +13,9 @@ import jax
 import numpy as np
 
 import models
-from experiments.peers import original as peer_original
 from experiments.peers.case import SCHEDULE, T_END, T_START
-from experiments.peers.contest import HERE, nothing, quantiles, turns
+from experiments.peers.original import drawing, original
+from experiments.peers.overhead import HERE, nothing, quantiles, turns
 from experiments.peers.samplers import Missing
 from experiments.support.mesh import make_mesh, place
 from models.convert import edm, weights
@@ -48,11 +48,11 @@ class Contest:
         net, s = models.build(self.meta["network"]), self.settings
         options = {"model_channels": s.channels, "num_blocks": s.blocks, "channel_mult": [2, 2, 2]}
         try:
-            original, tensors = peer_original.original(s.edm, options, numbers)
+            found, tensors = original(s.edm, options, numbers)
         except Missing as missing:
             return models.init(net, 0, self.x.shape[1:]), None, str(missing)
         shapes = weights.shapes_of(net)
-        return weights.convert(edm.sources(net, shapes), tensors, shapes, edm.unused), original, ""
+        return weights.convert(edm.sources(net, shapes), tensors, shapes, edm.unused), found, ""
 
     def ours(self, dtype: str) -> tuple[Callable, float]:
         """draw(exact=False) -> images, and floating-point operations of one evaluation for one image."""
@@ -76,7 +76,7 @@ class Contest:
         return draw, float(lowered.cost_analysis()["flops"])
 
     def theirs(self, dtype: str) -> Callable:
-        return peer_original.drawing(self.original, self.table, self.x, dtype, self.threads)
+        return drawing(self.original, self.table, self.x, dtype, self.threads)
 
 
 def compare(contest: Contest, repeats: int) -> list[dict]:

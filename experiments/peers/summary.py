@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from experiments.peers.contest import HERE
-from experiments.support import scores as report
+from experiments.peers.overhead import HERE
 from experiments.support.plots import plt, save
+from experiments.support.scores import format_table
 
 QUANTITIES = ("cpu_ms", "wall_ms", "copy_ms", "over_copy", "ours_over_this", "images_per_second")
 COLUMNS = (
@@ -69,7 +69,7 @@ def table(rows, kind: str) -> str:
         if row.get("status"):
             line[measured] = row["status"].partition(" (")[0].partition(":")[0]
         shown.append(line)
-    return report.format_table(shown, columns, compare=False)
+    return format_table(shown, columns, compare=False)
 
 
 def _with_quartiles(row, key):

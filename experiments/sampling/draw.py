@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.build.bases import turned
+from experiments.build import turned
 from experiments.sampling.failures import NotFinite, OutOfMemory, is_memory, what_fits, where
 from experiments.support.keys import key_of, noises
 from experiments.support.mesh import place, rounded, stream

@@ -9,11 +9,11 @@ import numpy as np
 from experiments.data.blocks import Block, sums_of
 from experiments.data.images import Images
 from experiments.data.progress import Progress
-from experiments.images.case import behind, counted, regroup, sizes_of
 from experiments.metrics.spaces import Space
 from experiments.sampling.store import Blocks
+from experiments.sampling.writing import behind, counted, regroup, sizes_of
 from experiments.support.mesh import make_mesh, place, stream
-from experiments.support.processes import patiently, stop_if_told
+from experiments.support.signals import patiently, stop_if_told
 from solvers.fingerprint import fingerprint
 
 
@@ -30,12 +30,12 @@ class Rows:
         return self.images[self.rows[at]]
 
 
-def gather(images: Images, source, space: Space, workdir, batch: int, block: int) -> Blocks:
+def gather(images: Images, source: str, space: Space, workdir, batch: int, block: int) -> Blocks:
     """Blocks in `workdir` with the features of all images; those that are there are not taken again.
 
-    source: the path that the images are of; what is there is of other images if its files have changed.
+    source: the stamp or the fingerprint of the images; what is there with another one is of other images.
     """
-    settings = {"source": stamp(source), "images": len(images), **space.about(), "uint8": images.rule}
+    settings = {"source": source, "images": len(images), **space.about(), "uint8": images.rule}
     blocks = Blocks(workdir, settings, images.shape, "none")
     missing = blocks.missing(len(images))
     labels = np.zeros(len(images), np.int64) if images.labels is None else images.labels
@@ -62,7 +62,7 @@ def _features(images, missing, space, batch) -> Iterable[tuple]:
 
 
 def stamp(source) -> str:
-    """Of names, sizes and times of the files at a path: what changes when they do, without reading them."""
+    """A fingerprint of names, sizes and times of the files at a path: it changes when they do, and reads none."""
     path = Path(source)
     files = sorted(inside for inside in path.rglob("*") if inside.is_file()) if path.is_dir() else [path]
     stats = ((file.relative_to(path), file.stat()) for file in files)

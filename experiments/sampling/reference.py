@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from experiments.build.problems import Problem
-from experiments.build.solver_methods import Method, method
+from experiments.build import Method, Problem, method
 from experiments.sampling import exact
 
 REFERENCE = "reference"

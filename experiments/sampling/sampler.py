@@ -7,8 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from experiments.build.problems import Problem
-from experiments.build.solver_methods import Method
+from experiments.build import Method, Problem
 from experiments.data.progress import Progress
 from experiments.sampling.alignment import align
 from experiments.sampling.draw import generate, make_draw

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from experiments.support.processes import stop_if_told
+from experiments.support.signals import stop_if_told
 
 
 def sizes_of(indices, block: int) -> list[int]:

@@ -14,12 +14,14 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.structure.explained import KINDS
+from experiments.support.tables import text_table
 from gaussian.analysis import mean_and_error
 
 GAUSSIAN, DELTA = "gaussian", "delta"
 NAMES = (GAUSSIAN, "classes", "kmeans", DELTA)
 SHARES = (90, 95, 99)  # %, of the largest value
 STATEMENTS = ("first", "falls", "rises")
+HEAD = ("images", "sigma", *NAMES, "peak step", "peak", "change", "delta", "overtaken", "statements that hold")
 
 
 class Course(NamedTuple):
@@ -119,25 +121,30 @@ def text(verdicts) -> str:
     lines = []
     for kind, title in (("score", "score"), ("centered", "denoiser, counted from the mean of the data")):
         mine = [row for row in verdicts if row["kind"] == kind]
+        counts = ", ".join(f"{name} {sum(row[name] for row in mine)}" for name in STATEMENTS)
+        every = sum(all(row[name] for name in STATEMENTS) for row in mine)
         lines += [
             f"Explained variance of the {title}: the step at which 99 % of the largest value is reached;",
             "the Gaussian's peak, the change since then (± standard error), the change of delta since then;",
             "the step from which on another explains more than the Gaussian",
-            f"{'images':8}{'sigma':>6}"
-            + "".join(f"{name:>10}" for name in NAMES)
-            + f"{'peak step':>11}{'peak':>9}{'change':>20}{'delta':>20}{'overtaken':>11}  statements that hold",
+            text_table([HEAD, *map(_cells, mine)]),
+            f"of {len(mine)}: {counts}; all three {every}\n",
         ]
-        for row in mine:
-            held = ", ".join(name for name in STATEMENTS if row[name]) or "none"
-            changes = (f"{row[key]:+.4f} ± {row[key + '_se']:.4f}" for key in ("change", "delta_change"))
-            lines.append(
-                f"{row['split']:8}{row['sigma']:6g}"
-                + "".join(f"{row['steps'][name]:10d}" for name in NAMES)
-                + f"{row['peak_step']:11d}{row['peak']:9.4f}"
-                + "".join(f"{change:>20}" for change in changes)
-                + f"{'never' if row['overtaken'] is None else row['overtaken']:>11}  {held}"
-            )
-        counts = ", ".join(f"{name} {sum(row[name] for row in mine)}" for name in STATEMENTS)
-        every = sum(all(row[name] for name in STATEMENTS) for row in mine)
-        lines.append(f"of {len(mine)}: {counts}; all three {every}\n")
     return "\n".join(lines)
+
+
+def _cells(row) -> list:
+    held = ", ".join(name for name in STATEMENTS if row[name]) or "none"
+    changes = (f"{row[key]:+.4f} ± {row[key + '_se']:.4f}" for key in ("change", "delta_change"))
+    steps = (row["steps"][name] for name in NAMES)
+    overtaken = "never" if row["overtaken"] is None else row["overtaken"]
+    return [
+        row["split"],
+        f"{row['sigma']:g}",
+        *steps,
+        row["peak_step"],
+        f"{row['peak']:.4f}",
+        *changes,
+        overtaken,
+        held,
+    ]

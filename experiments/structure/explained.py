@@ -1,11 +1,10 @@
 """Explained variance of a network by closed-form denoisers, on noised images: gaussian/analysis.py over devices.
 
 Points are x = alpha x0 + sigma z with x0 an image; z, of image i, comes from fold_in(key(seed), i) and is the same at
-all noise levels. `measure` does it all; `outputs` and `compare` are its halves, for who compares many networks with
-the same closed forms, or many closed forms with one network.
+all noise levels. `outputs` evaluates a network or a closed form there, `compare` says what one explains of the other.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache, partial
 from typing import NamedTuple
 
@@ -36,34 +35,6 @@ def make_points(images, sigmas, schedule, seed=0) -> Points:
     sigmas = np.asarray(sigmas, np.float64)
     t = schedule.t_of_lam(-np.log(sigmas))
     return Points(np.asarray(images, np.float32), sigmas, schedule.alpha(t), schedule.sigma(t), t, seed)
-
-
-def measure(
-    network: Network,
-    labels,
-    approximations: Mapping,
-    images,
-    sigmas,
-    schedule,
-    *,
-    seed=0,
-    batch=64,
-    mean=None,
-    progress=lambda count: None,
-) -> list[dict]:
-    """What each approximation explains of the network, a row per approximation and sigma.
-
-    labels: the network's, one or [n]. approximations: {name: (mixture, function(mixture, x, alpha, sigma) -> x0 of one
-    sample)}. mean [*D]: of the data, from which `centered` counts; default: of the images. progress(count): after each
-    batch, of network and approximations alike. Rows have sigma, name, and for each of KINDS a mean and a `_se`.
-    """
-    points = make_points(images, sigmas, schedule, seed)
-    run = partial(outputs, points=points, batch=batch, progress=progress)
-    mine = run(network_function(network, schedule), network.params, labels=labels)
-    whole, rows = squares(points, mine, mean), []
-    for name, (mixture, function) in approximations.items():
-        rows += compare(points, mine, run(closed_form(function), mixture), name, whole)
-    return rows
 
 
 @cache
@@ -161,7 +132,11 @@ def shares(points: Points, mine, theirs, whole) -> np.ndarray:
 
 
 def compare(points: Points, mine, theirs, name: str, whole=None) -> list[dict]:
-    """Rows (see `measure`) of the network's outputs and an approximation's, both [S, n, *D] of `outputs`."""
+    """A row per sigma of the network's outputs and an approximation's, both [S, n, *D] of `outputs`.
+
+    Rows have sigma, name, and for each of KINDS the mean over images of what is explained, and its error as `_se`.
+    whole: `squares` of `mine`, by default counted from the mean of the images.
+    """
     rows, found = [], shares(points, mine, theirs, squares(points, mine) if whole is None else whole)
     for sigma, values in zip(points.sigmas, found.swapaxes(0, 1), strict=True):
         row = {"sigma": float(sigma), "name": name}

@@ -12,47 +12,46 @@ minute for mixtures.
 import shlex
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 import gaussian
+from configs.sections import GaussianFit
+from experiments import build
 from experiments.data import datasets, files, pixels
 from experiments.data.progress import Progress
 from experiments.metrics.threads import one_thread
-from experiments.support import plots
-from experiments.support import scores as report
+from experiments.structure.plots import plot_mixture
 from experiments.support.errors import choose, config_errors
-from solvers import fingerprint
+from solvers.fingerprint import checksum
 
 CHUNK = 4096  # images at a time
 SHARES = (0.9, 0.99)  # of a component's variance
-SHOWN = 8  # components, and eigenvectors of each, in the picture
 
 
 def run(config, workdir) -> gaussian.Mixture:
-    workdir = Path(workdir)
-    report.write_config(workdir / "config.json", config)
+    workdir, own = Path(workdir), build.settings(config.gaussian, GaussianFit)
     images, labels, *_ = datasets.load(config.data.name, config.data.path)
     start = time.perf_counter()
     with config_errors():
-        fit = choose(KINDS, config.gaussian.kind, "gaussian.kind")
+        fit = choose(KINDS, own.kind, "gaussian.kind")
         with one_thread(images[0].size):
-            mixture = fit(config.gaussian, images, labels)
+            mixture = fit(own, images, labels)
         provenance = {
             "data": {
                 "name": config.data.name,
                 "samples": len(images),
-                "sha256_of_training_images_and_labels": fingerprint.checksum(images, labels),
+                "sha256_of_training_images_and_labels": checksum(images, labels),
             },
-            "settings": config.gaussian.to_dict(),
+            "settings": asdict(own),
             "command": shlex.join(["python", *sys.argv]),
         }
-        gaussian.save_distribution(workdir / "gaussian.npz", mixture, provenance, config.gaussian.dtype)
+        gaussian.save_distribution(workdir / "gaussian.npz", mixture, provenance, own.dtype)
     found = {"provenance": provenance, "seconds": time.perf_counter() - start, "components": component_rows(mixture)}
     files.write_json(workdir / "results.json", found)
-    plot(workdir / "gaussian.png", mixture)
+    plot_mixture(workdir / "gaussian.png", mixture)
     print(summary(mixture, found))
     return mixture
 
@@ -108,32 +107,3 @@ def summary(mixture, found) -> str:
         some = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
         lines.append(f"{share:.0%} of a component's variance is in {some} directions")
     return "\n".join(lines)
-
-
-def plot(path, mixture):
-    """Above, of the heaviest components: mean and leading eigenvectors; below, the variances of all."""
-    shown = np.argsort(-mixture.weights, kind="stable")[:SHOWN]
-    vectors = min(SHOWN, mixture.basis.shape[2])
-    rows = []
-    for index in shown:
-        u = mixture.basis[index, :, :vectors].T
-        u = u / np.abs(u).max(axis=1, keepdims=True)
-        rows.append(pixels.to_uint8(np.concatenate([mixture.means[index][None], u])).reshape(-1, *mixture.shape))
-    size = (0.9 * (vectors + 1), 0.9 * len(rows) + 3.2)
-    figure, (top, bottom) = plt.subplots(2, figsize=size, height_ratios=(0.9 * len(rows), 3), layout="constrained")
-    picture = plots.tile(np.concatenate(rows), vectors + 1)
-    top.imshow(picture, interpolation="nearest")
-    height, width = picture.shape[0] / len(rows), picture.shape[1] / (vectors + 1)
-    top.set_yticks((np.arange(len(rows)) + 0.5) * height, [f"{w:.3f}" for w in mixture.weights[shown]], fontsize=8)
-    top.set_xticks((np.arange(vectors + 1) + 0.5) * width, ["mean", *range(1, vectors + 1)], fontsize=8)
-    top.xaxis.tick_top()
-    top.set_title("weight, mean, eigenvectors by falling variance", fontsize=9)
-    top.tick_params(length=0)
-    top.spines[:].set_visible(False)
-    for index in range(len(mixture.weights)):
-        values = mixture.variances[index]
-        bottom.loglog(np.arange(1, len(values) + 1), np.maximum(values, 1e-12), lw=1, alpha=0.8)
-    bottom.set_xlabel("index of the eigenvector")
-    bottom.set_ylabel("variance")
-    bottom.grid(alpha=0.3)
-    plots.save(figure, path)

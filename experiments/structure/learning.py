@@ -12,8 +12,8 @@ measures what is new only. Writes results.csv (a row per snapshot, images, sigma
 results.json and learning.png.
 """
 
-import hashlib
-import json
+from collections.abc import Iterator
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -21,37 +21,39 @@ import numpy as np
 
 import gaussian
 import models
-from experiments.build.checkpoints import find
-from experiments.build.network import build_model
-from experiments.build.schedules import build_schedule
-from experiments.data import datasets, files, pixels
+from configs.sections import Learning, Sampling
+from experiments import build
+from experiments.data import files, pixels
 from experiments.data.progress import Progress
 from experiments.metrics.threads import one_thread
-from experiments.structure import course as learning_summary
-from experiments.structure import curves as plots_of_learning
-from experiments.structure import explained
+from experiments.structure import course, curves, explained
 from experiments.structure.course import DELTA, GAUSSIAN, Course
-from experiments.support import scores as report
 from experiments.support.errors import ConfigError, config_errors
-from solvers import fingerprint
-from solvers.npz import write as write_npz
+from experiments.support.kept import Kept
+from experiments.support.scores import write_csv
+from solvers.fingerprint import checksum, checksum_of_file
 
+SPLITS = ("train", "test")
 COLUMNS = ("step", "images_seen", "split", "sigma", "name", *(k + end for k in explained.KINDS for end in ("", "_se")))
 
 
 def run(config, workdir) -> dict:
-    workdir, c = Path(workdir), config.learning
-    report.write_config(workdir / "config.json", config)
+    workdir, own = Path(workdir), build.settings(config.learning, Learning)
+    snapshots, config = find_snapshots(own.run), config.copy_and_resolve_references()
+    config.model.checkpoint = str(next(iter(snapshots.values())))  # one network for all: it is compiled once
     with config_errors():
-        course = measure(config, workdir / "measured", find_snapshots(c.run))
-    rows, summary = learning_summary.rows(course), learning_summary.curves(course)
-    found = {"verdicts": learning_summary.verdicts(course), "summary": summary, "rows": rows}
-    report.write_csv(workdir / "results.csv", rows, COLUMNS)
-    report.write_csv(workdir / "summary.csv", summary, tuple(summary[0]))
-    files.write_json(workdir / "results.json", found)
-    plots_of_learning.plot_learning(workdir / "learning.png", rows)
-    print(learning_summary.text(found["verdicts"]))
-    return found
+        problem = build.problem(config, guidance=False, basis="pixels")
+        batch = build.settings(config.sample, Sampling).batch
+        found = measure_all(problem, own, snapshots, workdir / "measured", batch)
+
+    rows, summary, verdicts = course.rows(found), course.curves(found), course.verdicts(found)
+    write_csv(workdir / "results.csv", rows, COLUMNS)
+    write_csv(workdir / "summary.csv", summary, tuple(summary[0]))
+    results = {"verdicts": verdicts, "summary": summary, "rows": rows}
+    files.write_json(workdir / "results.json", results)
+    curves.plot_learning(workdir / "learning.png", rows)
+    print(course.text(verdicts))
+    return results
 
 
 def find_snapshots(folder) -> dict[int, Path]:
@@ -59,46 +61,30 @@ def find_snapshots(folder) -> dict[int, Path]:
     command = "train with --config.experiment=train --config.train.snapshots=40"
     if not folder:
         raise ConfigError(f"learning.run is empty: give the workdir of a training run with snapshots; {command}")
-    paths = sorted((find(folder) / "snapshots").glob("*.npz"))
+    paths = sorted((build.find(folder) / "snapshots").glob("*.npz"))
     if len(paths) < 2:
-        raise ConfigError(f"{find(folder)} holds {len(paths)} snapshots, a course of training needs 2: {command}")
+        raise ConfigError(f"{build.find(folder)} holds {len(paths)} snapshots, a course of training needs 2: {command}")
     return {int(path.stem): path for path in paths}
 
 
-def measure(config, folder: Path, snapshots: dict[int, Path]) -> Course:
+def measure_all(problem, own, snapshots: dict[int, Path], folder: Path, batch: int) -> Course:
     """The course of training: what `folder` has of it is read, the rest measured and kept there."""
-    c, (train, labels, test, *_) = config.learning, datasets.load(config.data.name, config.data.path)
-    settings = settings_of(config, fingerprint.checksum(train, labels, test))
-    known = {step: settings | {"snapshot_sha256": checksum(path)} for step, path in snapshots.items()}
-    missing = {step: path for step, path in snapshots.items() if read(folder, step, known[step]) is None}
-    if missing:
-        closed = closed_forms(train, labels, c.components, c.rank)
-        for step, found in compare(config, closed, {"train": train[: c.images], "test": test[: c.images]}, missing):
-            notes = np.frombuffer(json.dumps(known[step]).encode(), np.uint8)
-            write_npz(folder / f"{step:08d}.npz", found | {"settings": notes})
-    found = [read(folder, step, known[step]) for step in snapshots]
-    values = {split: np.stack([arrays[split] for arrays in found]) for split in ("train", "test")}
-    return Course(list(snapshots), [int(f["images_seen"]) for f in found], [float(s) for s in c.sigmas], values)
-
-
-def settings_of(config, data_sha256: str) -> dict:
-    """What is measured depends on this, and on the snapshot; as JSON holds it."""
-    own = {key: value for key, value in config.learning.items() if key != "run"}
-    own |= {"schedule": config.schedule.to_dict(), "seed": config.sample.seed, "data_sha256": data_sha256}
-    return json.loads(json.dumps(own))
-
-
-def checksum(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def read(folder: Path, step: int, settings: dict) -> dict | None:
-    """The arrays measured at a snapshot with these settings, or None."""
-    path = folder / f"{step:08d}.npz"
-    if not path.is_file():
-        return None
-    with np.load(path, allow_pickle=False) as file:
-        return dict(file) if json.loads(file["settings"].tobytes()) == settings else None
+    data = problem.source.training()
+    used = {key: value for key, value in asdict(own).items() if key != "run"}
+    used |= {"schedule": repr(problem.schedule), "dtype": problem.dtype, "seed": problem.seed}
+    used |= {"data": checksum(data.train, data.labels, data.test)}
+    kept = {step: Kept(folder, used | {"snapshot": checksum_of_file(path)}) for step, path in snapshots.items()}
+    found = {step: kept[step].read(f"{step:08d}") for step in snapshots}
+    if missing := {step: path for step, path in snapshots.items() if found[step] is None}:
+        closed = closed_forms(data.train, data.labels, own.components, own.rank)
+        images = {"train": pixels.to_float(data.train[: own.images]), "test": pixels.to_float(data.test[: own.images])}
+        schedule, seed = problem.schedule, problem.seed
+        points = {split: explained.make_points(x, own.sigmas, schedule, seed) for split, x in images.items()}
+        for step, values, seen in measure(problem, closed, points, missing, batch):
+            kept[step].write(f"{step:08d}", values, [seen])
+            found[step] = values, [seen]
+    values = {split: np.stack([arrays[split] for arrays, _ in found.values()]) for split in SPLITS}
+    return Course(list(found), [seen for _, (seen,) in found.values()], [float(s) for s in own.sigmas], values)
 
 
 def closed_forms(images, labels, components: int, rank: int | None) -> dict:
@@ -114,34 +100,23 @@ def closed_forms(images, labels, components: int, rank: int | None) -> dict:
         return {name: fit() for name, fit in Progress(fits.items(), desc="fit")}
 
 
-def compare(config, closed: dict, images: dict, snapshots: dict):
-    """Yields (step, {split: values as in a Course, images_seen}). Closed forms are evaluated once for all snapshots."""
-    schedule, seed = build_schedule(config), config.sample.seed
-    work = len(config.learning.sigmas) * sum(map(len, images.values())) * (len(closed) + len(snapshots))
+def measure(problem, closed: dict, points: dict, snapshots: dict, batch: int) -> Iterator[tuple[int, dict, int]]:
+    """Yields (step, {split: values as in a Course}, images seen) of each snapshot {step: file}.
+
+    points: {split: Points}. Closed forms {name: mixture} are evaluated once for all snapshots.
+    """
+    network, mean = problem.network, closed[GAUSSIAN].means[0].reshape(closed[GAUSSIAN].shape)
+    work = sum(len(at.sigmas) * len(at.images) for at in points.values()) * (len(closed) + len(snapshots))
     with Progress(total=work, desc="explained variance", unit="point") as bar:
-        run = partial(explained.outputs, batch=config.sample.batch, progress=bar.update)
-        points, theirs, form = {}, {}, explained.closed_form(gaussian.posterior_mean)
-        for split, x in images.items():
-            points[split] = explained.make_points(pixels.to_float(x), config.learning.sigmas, schedule, seed)
-            theirs[split] = [run(form, mixture, points[split]) for mixture in closed.values()]
-        mean = closed[GAUSSIAN].means[0].reshape(closed[GAUSSIAN].shape)
-        for step, params, network, meta in load(config, snapshots):
-            function, found = explained.network_function(network, schedule), {"images_seen": np.array(meta["images"])}
+        outputs = partial(explained.outputs, batch=batch, progress=bar.update)
+        form = explained.closed_form(gaussian.posterior_mean)
+        function = explained.network_function(network, problem.schedule)
+        theirs = {split: [outputs(form, mixture, at) for mixture in closed.values()] for split, at in points.items()}
+        for step, path in snapshots.items():
+            (params, meta), values = models.load_params(path), {}
             for split, at in points.items():
-                mine = run(function, params, at, labels=network.classes)
+                mine = outputs(function, params, at, labels=network.classes)
                 whole = explained.squares(at, mine, mean)
-                own = [explained.shares(at, mine, other, whole) for other in theirs[split]]
-                found[split] = np.stack(own).astype(np.float32)
-            yield step, found
-
-
-def load(config, snapshots: dict):
-    """Yields (step, parameters, network, notes). One network for all, so that its programs are compiled once."""
-    network = None
-    for step, path in snapshots.items():
-        params, meta = models.load_params(path)
-        if network is None:
-            own = config.copy_and_resolve_references()
-            own.model.checkpoint = str(path)
-            network = build_model(own, guidance=False)
-        yield step, params, network, meta
+                shares = [explained.shares(at, mine, other, whole) for other in theirs[split]]
+                values[split] = np.stack(shares).astype(np.float32)
+            yield step, values, int(meta["images"])

@@ -1,13 +1,15 @@
-"""Figures of experiments/structure/analysis.py: what closed forms explain, by noise level, rank and components."""
+"""Figures of what closed forms explain, by noise level, rank and components, and of a fitted mixture."""
 
 import numpy as np
 
-from experiments.structure.published import PUBLISHED
+from experiments.data import pixels
+from experiments.structure.published import explained_shares
 from experiments.structure.summary import LONG, SPLITS, curves
-from experiments.support.plots import plt, save
+from experiments.support.plots import plt, save, tile
 
 SHOWN = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)  # noise levels of the sweeps
 IN_TABLE = (0.1, 0.5, 2.0)
+DRAWN = 8  # components of a mixture, and eigenvectors of each
 COLORS = {"Gaussian": "C3", "delta": "k", "classes": "C2", "k-means": "C0", "isotropic": "0.55", "expansion": "C1"}
 TRIVIAL = "at high noise the score's is trivially 1 (both are -x / sigma²):\nthe denoiser's discriminates"
 
@@ -101,6 +103,35 @@ def plot_table(path, rows):
     save(figure, path)
 
 
+def plot_mixture(path, mixture):
+    """Above, of the heaviest components: mean and leading eigenvectors; below, the variances of all."""
+    shown = np.argsort(-mixture.weights, kind="stable")[:DRAWN]
+    vectors = min(DRAWN, mixture.basis.shape[2])
+    rows = []
+    for index in shown:
+        u = mixture.basis[index, :, :vectors].T
+        u = u / np.abs(u).max(axis=1, keepdims=True)
+        rows.append(pixels.to_uint8(np.concatenate([mixture.means[index][None], u])).reshape(-1, *mixture.shape))
+    size = (0.9 * (vectors + 1), 0.9 * len(rows) + 3.2)
+    figure, (top, bottom) = plt.subplots(2, figsize=size, height_ratios=(0.9 * len(rows), 3), layout="constrained")
+    picture = tile(np.concatenate(rows), vectors + 1)
+    top.imshow(picture, interpolation="nearest")
+    height, width = picture.shape[0] / len(rows), picture.shape[1] / (vectors + 1)
+    top.set_yticks((np.arange(len(rows)) + 0.5) * height, [f"{w:.3f}" for w in mixture.weights[shown]], fontsize=8)
+    top.set_xticks((np.arange(vectors + 1) + 0.5) * width, ["mean", *range(1, vectors + 1)], fontsize=8)
+    top.xaxis.tick_top()
+    top.set_title("weight, mean, eigenvectors by falling variance", fontsize=9)
+    top.tick_params(length=0)
+    top.spines[:].set_visible(False)
+    for index in range(len(mixture.weights)):
+        values = mixture.variances[index]
+        bottom.loglog(np.arange(1, len(values) + 1), np.maximum(values, 1e-12), lw=1, alpha=0.8)
+    bottom.set_xlabel("index of the eigenvector")
+    bottom.set_ylabel("variance")
+    bottom.grid(alpha=0.3)
+    save(figure, path)
+
+
 def _heat(axis, values, notes):
     axis.imshow(values, cmap="YlGn", aspect="auto")
     middle = np.nanmean([np.nanmin(values), np.nanmax(values)])
@@ -111,7 +142,7 @@ def _heat(axis, values, notes):
 
 
 def _is_mixture(row) -> bool:
-    """Of one Gaussian or of k-means, with the mean of the variance that it leaves out."""
+    """Whether a form is one Gaussian or of k-means, with the mean of the variance that it leaves out."""
     return row["name"] == "Gaussian" or row["family"] in ("mixture", "rank") or row["name"].startswith("k-means")
 
 
@@ -121,10 +152,10 @@ def _by_components(rows, kind):
 
 
 def _published(axis, kind):
-    for (data, of), table in PUBLISHED.items():
+    for (data, of), table in explained_shares().items():
         for name in ("Gaussian", "delta") if of == kind else ():
             sigmas, values = zip(*table[name].items())
-            rest = 1 - np.array(values, float)
+            rest = 1 - np.array(values)
             rest[rest <= 0] = np.nan  # rounded to 1 in print
             style = {"color": COLORS[name], "ls": (0, (6, 3)) if data == "cifar10" else (0, (1, 2)), "lw": 1.0}
             axis.loglog(sigmas, rest, alpha=0.7, label=f"published, {data.upper()}: {name}", **style)

@@ -1,59 +1,23 @@
-"""Explained variance as published with arXiv 2412.09726 (CSV tables of its code), rounded; for comparison only.
+"""Published shares of explained variance (assets/published/scores.csv says whose), beside those measured here."""
 
-Networks of another architecture, at the end of training, on 1,024 noised training images:
-  MNIST    32x32, mini-EDM, 25,000 steps        CIFAR10    mini-EDM, 50,000 steps
-Mixtures are of full rank. Above sigma = 20 the tables of scores say 1.0000 and are left out.
-"""
+from functools import cache
 
-SIGMAS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.75, 1.0, 1.5, 2.0, 5.0, 10.0, 20.0, 30.0, 40.0, 80.0)
+from experiments.build import read_published
 
-_MNIST_SCORE = {
-    "isotropic (mean)": (-3221, -681, -98, -23, -5.05, 0.1116, 0.6119, 0.7865, 0.9114, 0.9554, 0.9972, 0.9998, 1),
-    "isotropic (mean, std)": (
-        *(0.0011, 0.0023, 0.0133, 0.0472, 0.1553, 0.5432, 0.7292, 0.8294, 0.9208, 0.9584, 0.9972, 0.9998, 1),
-    ),
-    "Gaussian": (0.2540, 0.5387, 0.6571, 0.7522, 0.8379, 0.9243, 0.9495, 0.9637, 0.9792, 0.9873, 0.9992, 0.9999, 1),
-    "k-means 10": (0.5749, 0.6546, 0.7461, 0.8164, 0.8822, 0.9472, 0.9657, 0.9769, 0.9878, 0.9932, 0.9996, 1, 1),
-    "k-means 100": (0.7252, 0.7766, 0.8276, 0.8687, 0.9140, 0.9628, 0.9766, 0.9849, 0.9926, 0.9961, 0.9997, 1, 1),
-    "delta": (0.6659, 0.8018, 0.8827, 0.9188, 0.9445, 0.9701, 0.9767, 0.9810, 0.9858, 0.9896, 0.9997, 1, 1),
-}
-_CIFAR10_SCORE = {
-    "isotropic (mean)": (-5879, -1108, -130, -28, -5.74, -0.0028, 0.5704, 0.7751, 0.9063, 0.9517, 0.9949, 0.9992, 1),
-    "isotropic (mean, std)": (
-        *(0.0009, 0.0029, 0.0143, 0.0488, 0.1586, 0.5275, 0.7162, 0.8255, 0.9175, 0.9552, 0.9950, 0.9992, 1),
-    ),
-    "Gaussian": (0.4530, 0.6041, 0.7488, 0.8357, 0.9075, 0.9656, 0.9803, 0.9884, 0.9944, 0.9969, 0.9998, 1, 1),
-    "k-means 10": (0.5267, 0.6395, 0.7633, 0.8431, 0.9114, 0.9674, 0.9814, 0.9891, 0.9949, 0.9972, 0.9998, 1, 1),
-    "k-means 100": (0.3047, 0.5569, 0.7578, 0.8459, 0.9110, 0.9667, 0.9810, 0.9887, 0.9950, 0.9974, 0.9999, 1, 1),
-    "delta": (-0.5461, 0.1420, 0.5962, 0.7680, 0.8689, 0.9402, 0.9585, 0.9686, 0.9799, 0.9856, 0.9983, 1, 1),
-}
-_MNIST_DENOISER = {
-    "Gaussian": (
-        *(1.000, 1.000, 0.999, 0.997, 0.993, 0.979, 0.968, 0.959),
-        *(0.945, 0.939, 0.971, 0.992, 0.993, 0.992, 0.990, 0.987),
-    ),
-    "delta": (
-        *(1.000, 1.000, 1.000, 0.999, 0.998, 0.992, 0.985, 0.978),
-        *(0.962, 0.950, 0.988, 0.995, 0.994, 0.992, 0.990, 0.987),
-    ),
-}
-_CIFAR10_DENOISER = {
-    "Gaussian": (
-        *(1.000, 1.000, 0.998, 0.993, 0.984, 0.960, 0.946, 0.942),
-        *(0.933, 0.927, 0.948, 0.963, 0.952, 0.915, 0.866, 0.704),
-    ),
-    "delta": (
-        *(1.000, 0.999, 0.996, 0.990, 0.976, 0.925, 0.872, 0.816),
-        *(0.706, 0.573, 0.584, 0.964, 0.959, 0.920, 0.870, 0.707),
-    ),
-}
-# {(data set, kind): {closed form: {sigma: explained}}}
-PUBLISHED = {
-    key: {name: dict(zip(SIGMAS, values)) for name, values in table.items()}
-    for key, table in {
-        ("mnist", "score"): _MNIST_SCORE,
-        ("cifar10", "score"): _CIFAR10_SCORE,
-        ("mnist", "denoiser"): _MNIST_DENOISER,
-        ("cifar10", "denoiser"): _CIFAR10_DENOISER,
-    }.items()
-}
+
+@cache
+def explained_shares() -> dict:
+    """{(data, kind): {closed form: {sigma: share}}}."""
+    found = {}
+    for row in read_published("scores"):
+        place = tuple(row.pop(key) for key in ("data", "kind", "name"))
+        shares = {float(sigma): float(share) for sigma, share in row.items() if share}
+        found.setdefault(place[:2], {})[place[2]] = shares
+    return found
+
+
+def published_columns(name: str, sigma: float) -> dict:
+    """What a row of results has of a closed form at a noise level, where it was published; `name` may be any."""
+    return {
+        f"published_{data}_{kind}": forms.get(name, {}).get(sigma) for (data, kind), forms in explained_shares().items()
+    }

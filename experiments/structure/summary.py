@@ -3,9 +3,11 @@
 import numpy as np
 
 from experiments.structure.explained import KINDS
+from experiments.support.tables import text_table
 from gaussian import analysis
 
 SPLITS = ("train", "test")
+LONG = {"score": "score", "denoiser": "denoiser", "centered": "denoiser counted from the data's mean"}
 CERTAIN = 2  # standard errors from which on a difference counts
 
 
@@ -18,7 +20,7 @@ def curves(rows, split: str, kind: str, family="main") -> dict:
     return {name: tuple(np.array(values) for values in zip(*sorted(points))) for name, points in found.items()}
 
 
-def summary(rows, share: float) -> dict:
+def summarise(rows, share: float) -> dict:
     """smallest: of each form, the smallest sigma from which on it explains `share`, None where there is none; crossing:
     the same between the sigmas (analysis.choose_skip). gaussian_or_delta: sigma by sigma, which explains more.
     """
@@ -37,11 +39,11 @@ def summary(rows, share: float) -> dict:
                 }
             )
         for kind in KINDS:
-            contest += compare(by_kind[kind], "Gaussian", "delta", {"images": split, "kind": kind})
+            contest += differences(by_kind[kind], "Gaussian", "delta", {"images": split, "kind": kind})
     return {"share": share, "smallest": smallest, "crossing": crossing, "gaussian_or_delta": contest}
 
 
-def compare(found: dict, one: str, other: str, place: dict) -> list[dict]:
+def differences(found: dict, one: str, other: str, place: dict) -> list[dict]:
     """The difference of two curves; its error as if they were independent, which overstates it: they share points."""
     (sigmas, a, a_se), (_, b, b_se) = found[one], found[other]
     return [
@@ -67,12 +69,9 @@ def text(found, share: float) -> str:
         for kind in KINDS:
             lines += ["", f"Explained of the {LONG[kind]}, {split} images, by sigma", table(found["rows"], split, kind)]
     lines += ["", f"Smallest sigma from which on {100 * share:g} % is explained (score / denoiser / from the mean)"]
-    names = list(dict.fromkeys(row["name"] for row in found["smallest"]))
-    width = max(map(len, names))
-    for name in names:
-        own = [row for row in found["smallest"] if row["name"] == name]
-        line = "".join(f"   {row['images']} " + " / ".join(_level(row[kind]) for kind in KINDS) for row in own)
-        lines.append(name.ljust(width) + line)
+    smallest = {(row["name"], row["images"]): " / ".join(_level(row[k]) for k in KINDS) for row in found["smallest"]}
+    names = dict.fromkeys(name for name, _ in smallest)
+    lines.append(text_table([["", *SPLITS], *([name, *(smallest[name, split] for split in SPLITS)] for name in names)]))
     lines += ["", f"Gaussian or delta, certain by {CERTAIN} standard errors"]
     for split in SPLITS:
         for kind in KINDS:
@@ -82,19 +81,12 @@ def text(found, share: float) -> str:
     return "\n".join(lines).strip()
 
 
-LONG = {"score": "score", "denoiser": "denoiser", "centered": "denoiser counted from the data's mean"}
-
-
 def table(rows, split: str, kind: str) -> str:
     """A line per main form, a column per sigma."""
     found = curves(rows, split, kind)
     lines = [["sigma", *(f"{sigma:g}" for sigma in next(iter(found.values()))[0])]]
     lines += [[name, *map(_number, shares)] for name, (_, shares, _) in found.items()]
-    widths = [max(map(len, column)) for column in zip(*lines)]
-    return "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:]))])
-        for line in lines
-    )
+    return text_table(lines)
 
 
 def _number(value) -> str:

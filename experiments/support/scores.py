@@ -4,10 +4,11 @@ import csv
 
 from experiments.data.files import replacing
 from experiments.metrics.passport import ORIGIN, apart, name
+from experiments.metrics.registry import METRICS
 from experiments.support.tables import text_table
 
 DISTANCES = ("fid", "frechet", "sfid")
-MORE = ("inception_score", "kid", "precision", "recall", "sliced_wasserstein", "rmse_to_solution")
+MORE = tuple(column for metric in METRICS.values() for column in metric.scores)
 SCORES = DISTANCES + MORE  # numbers that have a passport
 ERRORS = ("rmse", "rmse_median", "rmse_median_se")
 MEANINGS = {
@@ -112,4 +113,7 @@ def notes(rows) -> list[str]:
             lines.append(f"{score}: {meaning} of {', '.join(map(str, sorted(counts)))} images, ± its standard error")
         if counts and min(counts) < ENOUGH:
             lines.append(f"with less than {ENOUGH} images it is biased upwards, also by some standard errors: {BIASED}")
+    for metric in METRICS.values():
+        if any(row.get(score) is not None for score in metric.scores for row in rows):
+            lines.append(f"{', '.join(metric.scores)}: {metric.meaning}")
     return lines + passports(rows)

@@ -1,0 +1,1 @@
+"""How long sampling takes, and what limits it."""

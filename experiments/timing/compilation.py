@@ -8,18 +8,17 @@ import jax
 import numpy as np
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
-from experiments.build.network import build_labels
-from experiments.build.schedules import initial_scale
-from experiments.sampling import draw as runner
-from experiments.sampling.sampler import build_mesh
-from experiments.support.mesh import place, rounded
+from experiments.images import Case
+from experiments.sampling import Sampler
+from experiments.support.mesh import place
+from experiments.timing.contestants import size_of
 
 STAGES = ("trace", "lower", "compile")
 STATES = ("empty", "filled")
 
 
-def compilations(case, repeats: int, progress) -> dict:
-    """{state of the persistent cache: seconds [repeats, stages]} of `draw` for one batch of a drawing.Case.
+def compilations(case: Case, mesh, repeats: int, progress) -> dict:
+    """{state of the persistent cache: seconds [repeats, stages]} of `draw` for one batch of a Case.
 
     Forgets all that jax has compiled in this process.
     """
@@ -27,21 +26,19 @@ def compilations(case, repeats: int, progress) -> dict:
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as folder, cache_in(folder):
             for state in STATES:
-                found[state].append(stages(case))
+                found[state].append(stages(case, mesh))
                 progress()
     return {state: np.array(seconds) for state, seconds in found.items()}
 
 
-def stages(case) -> np.ndarray:
+def stages(case: Case, mesh) -> np.ndarray:
     """Seconds of STAGES."""
-    config, network, mesh = case.config, case.network, build_mesh(case.config)
-    indices = np.arange(rounded(config.sample.batch, config.sample.batch, mesh), dtype=np.int32)
-    fixed = place(mesh, (network.params, case.jump, case.table))
-    split = place(mesh, (indices, build_labels(config, network, indices)), batch=True)
+    sampler, indices = Sampler(case.problem, case.own.batch, mesh), np.arange(size_of(case, mesh), dtype=np.int32)
+    fixed = (sampler.params, *place(mesh, (case.method.jump, case.method.runs)), case.method.nfe, case.problem.seed)
+    split = place(mesh, (indices, case.problem.labels(indices)), batch=True)
     jax.clear_caches()
-    draw = jax.jit(runner.make_draw(network.make, network.shape, initial_scale(config), network.basis is not None))
     at = [time.perf_counter()]
-    traced = draw.trace(*fixed, case.rows, config.sample.seed, *split)
+    traced = jax.jit(sampler.draw).trace(*fixed, *split)
     at.append(time.perf_counter())
     lowered = traced.lower()
     at.append(time.perf_counter())

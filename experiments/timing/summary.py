@@ -3,14 +3,17 @@
 import numpy as np
 
 from experiments.support.plots import plt, save
+from experiments.support.tables import text_table
 
 QUARTILES = ("median", "low", "high")
 PARTS = {"bare": "network", "engine": "noise and solver", "runner": "reading and writing", "scored": "scoring"}
 
 
 def shares_of(seconds: dict) -> list[dict]:
-    """Of seconds [segments] by contestant, what each takes more than the one before: of the whole time of the last one,
-    and the quartiles over segments of the same within a segment."""
+    """What each contestant takes more than the one before, over the time of the last; seconds [segments] of each.
+
+    low and high: quartiles over segments of the same within a segment.
+    """
     taken = np.array(list(seconds.values()))
     more = np.diff(taken, axis=0, prepend=0)
     shares, quartiles = more.sum(axis=1) / taken[-1].sum(), np.percentile(more / taken[-1], (25, 75), axis=1).T
@@ -24,31 +27,45 @@ def text(rows, shares, about: dict, absent) -> str:
     """about: solver, nfe, batch, devices, platform, cores; absent: numbers of devices that there are not."""
     kinds = {kind: [row for row in rows if row["what"] == kind] for kind in dict.fromkeys(row["what"] for row in rows)}
     cores = " on {cores} cores".format(**about) if about["cores"] else ""
-    lines = ["{solver}, {nfe} network evaluations, {devices} {platform} devices".format(**about) + cores]
-    lines[0] += f"; medians of {kinds['batch'][0]['repeats']} (quartiles)"
-    lines += [
-        f"  batch {row['name']:<4}  {_quartiles(row, 'images_per_second', '.1f')} images/s" for row in kinds["batch"]
-    ]
+    head = "{solver}, {nfe} network evaluations, {devices} {platform} devices".format(**about) + cores
     first = kinds["contestant"][0]
+    lines = [f"{head}; medians of {kinds['batch'][0]['repeats']} (quartiles)", _rates("batch", kinds["batch"])]
     lines.append(
-        f"{first['repeats']} times {first['images']} images in batches of {about['batch']}, over the bare network:"
+        f"\n{first['repeats']} times {first['images']} images in batches of {about['batch']}, over the bare network:"
     )
-    for row in kinds["contestant"]:
-        ratio = f"{_quartiles(row, 'ratio', '.3f')} of its time, {row['ratio_of_totals']:.3f} in total"
-        lines.append(f"  {row['name']:10s}  {_quartiles(row, 'images_per_second', '.1f')} images/s, {ratio}")
-    lines.append(f"batches of {about['batch']} on the first devices, over {kinds['devices'][0]['name']}:")
-    for row in kinds["devices"]:
-        faster = f"{_quartiles(row, 'ratio', '.2f')} times as fast"
-        lines.append(f"  {row['name']:<10}  {_quartiles(row, 'images_per_second', '.1f')} images/s, {faster}")
+    totals = [f"{row['ratio_of_totals']:.3f}" for row in kinds["contestant"]]
+    lines.append(_rates("contestant", kinds["contestant"], {"of its time": ".3f"}, {"in total": totals}))
+    lines.append(f"\nbatches of {about['batch']} on the first devices, over {kinds['devices'][0]['name']}:")
+    lines.append(_rates("devices", kinds["devices"], {"times as fast": ".2f"}))
     if absent:
-        lines.append(f"  {', '.join(map(str, absent)):10s}  there are not so many; cpu_devices simulates them")
-    lines.append("compilation of a batch, with the persistent cache:")
-    for state in dict.fromkeys(row["name"].rpartition(" ")[2] for row in kinds["compilation"]):
-        stages = [row for row in kinds["compilation"] if row["name"].endswith(state)]
-        parts = ", ".join(f"{row['name'].partition(',')[0]} {row['seconds_median']:.2f}" for row in stages[:-1])
-        whole = f"{_quartiles(stages[-1], 'seconds', '.2f')} s, {stages[-1]['ratio_median']:.2f} of empty"
-        lines.append(f"  {state:10s}  {whole} ({parts})")
-    return "\n".join([*lines, _limit(shares, first["repeats"] * first["images"])])
+        lines.append(f"{', '.join(map(str, absent))}: there are not so many; cpu_devices simulates them")
+    lines.append("\ncompilation of a batch, with the persistent cache:")
+    lines.append(_compilation(kinds["compilation"]))
+    return "\n".join([*lines, "\n" + _limit(shares, first["repeats"] * first["images"])])
+
+
+def _rates(what: str, rows, ratio: dict | None = None, more: dict | None = None) -> str:
+    """A line for each row: its rate, its ratio under the head of `ratio` ({head: form}), and the columns `more`."""
+    columns = {what: [row["name"] for row in rows]}
+    columns["images/s"] = [_quartiles(row, "images_per_second", ".1f") for row in rows]
+    columns |= {head: [_quartiles(row, "ratio", form) for row in rows] for head, form in (ratio or {}).items()}
+    columns |= more or {}
+    return text_table([list(columns), *zip(*columns.values())])
+
+
+def _compilation(rows) -> str:
+    """A line for each state of the cache, a column for each stage; the names of rows are `stage, state`."""
+    found = {}
+    for row in rows:
+        stage, state = row["name"].split(", ")
+        found.setdefault(state, {})[stage] = row
+    lines = [["cache", "seconds", "of empty", *list(next(iter(found.values())))[:-1]]]
+    for state, stages in found.items():
+        *parts, whole = stages.values()
+        of_empty = f"{whole['ratio_median']:.2f}"
+        lines.append([state, _quartiles(whole, "seconds", ".2f"), of_empty])
+        lines[-1] += [f"{part['seconds_median']:.2f}" for part in parts]
+    return text_table(lines)
 
 
 def _quartiles(row, key, form) -> str:

@@ -1,4 +1,4 @@
-"""The pickles of EDM (Karras et al. 2022) and of what follows its form: {"ema": network in its preconditioning}.
+"""Pickles in the form of EDM's (Karras et al. 2022): {"ema": network in its preconditioning}.
 
 The file describes its own network, by the arguments that it was built with.
 """
@@ -8,7 +8,7 @@ import numpy as np
 from models.convert.tree import Record
 from models.convert.weights import LEAVES, Source, heads_first, kernel
 
-NETWORKS = {  # class -> our name, and the class's own defaults, of which files leave some out
+NETWORKS = {  # class -> (our name, defaults of the class, which files may omit)
     "SongUNet": (
         "song",
         {
@@ -28,7 +28,7 @@ NETWORKS = {  # class -> our name, and the class's own defaults, of which files 
         {"model_channels": 192, "channel_mult": (1, 2, 3, 4), "num_blocks": 3, "attn_resolutions": (32, 16, 8)},
     ),
 }
-OPTIONS = {  # of a network there -> here
+OPTIONS = {  # the name of an option there -> here
     "img_resolution": "resolution",
     "out_channels": "out_channels",
     "label_dim": "classes",
@@ -42,7 +42,7 @@ OPTIONS = {  # of a network there -> here
     "decoder_type": "decoder",
     "resample_filter": "filter",
 }
-SAMPLING_IGNORES = ("in_channels", "augment_dim", "dropout", "label_dropout")  # and a width that all releases share
+SAMPLING_IGNORES = ("in_channels", "augment_dim", "dropout", "label_dropout")  # and one width, the same in all releases
 PRECONDITIONS = {  # class -> name and attributes
     "VPPrecond": ("vp", ("beta_d", "beta_min", "M")),
     "VEPrecond": ("ve", ("sigma_min", "sigma_max")),
@@ -94,7 +94,7 @@ def tensors_of(record: Record, prefix: str = ""):
 
 
 def unused(name: str) -> bool:
-    """Augmentation is off while sampling; filters and the levels of iDDPM follow from the options."""
+    """True for tensors that are not needed: augmentation is off, and filters and iDDPM's levels follow from options."""
     return name in ("model.map_augment.weight", "u") or name.endswith(".resample_filter")
 
 
@@ -104,7 +104,7 @@ def sources(net, paths) -> dict[str, Source]:
 
 
 def _source(path: str, head: int) -> Source:
-    """Modules have EDM's names, but for a point after enc and dec."""
+    """Names are EDM's, but EDM has a point after enc and dec."""
     if path == "freqs":
         return Source(("model.map_noise.freqs",))
     if path == "map_label":

@@ -18,11 +18,11 @@ from models.convert.pickles import Budget, stream_of
 from models.convert.tree import DAMAGED, listed, shown
 
 DTYPES = {1: "<f4", 2: "<f8", 3: "<i4", 9: "<i8", 14: ml_dtypes.bfloat16, 19: "<f2"}  # DT_FLOAT, DT_DOUBLE, ...
-VALUES = {1: 5, 2: 6}  # of float and double: the field with values one by one, for those that are not bytes
+VALUES = {1: 5, 2: 6}  # float and double: the field that holds single values, if the bytes are not given
 VARIABLES = {b"Variable", b"VariableV2", b"VarHandleOp"}
-LARGEST = 2**28  # bytes of an unpacked archive; Inception's is of 95 million
-MEMBERS = 100  # of an archive
-RANK = 8  # of a constant
+LARGEST = 2**28  # bytes of an unpacked archive; Inception's has 95 million
+MEMBERS = 100  # the largest number of members of an archive
+RANK = 8  # the largest number of axes of a constant
 SAVED_MODEL = "saved_model.pb"
 FROZEN = "classify_image_graph_def.pb"
 
@@ -34,7 +34,7 @@ def is_message(head: bytes) -> bool:
 
 
 def read_archive(data) -> dict:
-    """`read_graph` of the first member of a .tgz that is one by its name."""
+    """`read_graph` of the first member of a .tgz with the name of a graph."""
     seen = []
     with gzip.GzipFile(fileobj=stream_of(data)) as file, tarfile.open(fileobj=_Bounded(file), mode="r|") as archive:
         for member in itertools.islice(archive, MEMBERS):
@@ -73,7 +73,7 @@ def _nodes(graph) -> Iterator[tuple]:
 
 
 def _constant(node) -> np.ndarray | None:
-    """NodeDef.attr["value"].tensor; None for one of another type, as strings."""
+    """NodeDef.attr["value"].tensor as an array; None for other types, such as strings."""
     for attribute in node.inside(5):
         if attribute.bytes(1) == b"value":
             return next((_tensor(tensor) for value in attribute.inside(2) for tensor in value.inside(8)), None)
@@ -81,7 +81,7 @@ def _constant(node) -> np.ndarray | None:
 
 
 def _tensor(tensor) -> np.ndarray | None:
-    """All as bytes, or values of which the last one is repeated to the end (zeros, if there are none)."""
+    """The array of a constant: given as bytes, or as values, of which the last is repeated to the end (none: zeros)."""
     code = next(tensor.numbers(1), 0)
     sizes = [next(size.numbers(1), 0) for shape in tensor.inside(2) for size in shape.inside(2)]
     if code not in DTYPES:
@@ -130,7 +130,7 @@ class _Message:
         return self._of(wanted, int)
 
     def bytes(self, wanted: int) -> bytes:
-        """What the fields of this number hold, joined: of a list, which may be in several parts."""
+        """The bytes in the fields of this number, joined: a list may be in several parts."""
         return b"".join(self._of(wanted, memoryview))
 
     def text(self, wanted: int) -> str:
@@ -146,6 +146,7 @@ class _Message:
             self.budget.spend(1)
             key, at = self._varint(at)
             kind = key & 7
+            value: int | memoryview
             if kind == 0:
                 value, at = self._varint(at)
             elif kind in (1, 2, 5):

@@ -13,7 +13,7 @@ BLOCK = {  # a part of a block here -> there, in its first sequence
     "conv1": "out_layers.3",
     "skip": "skip_connection",
 }
-ATTENTION = {"norm2": "norm", "qkv": "qkv", "proj": "proj_out"}  # in its second
+ATTENTION = {"norm2": "norm", "qkv": "qkv", "proj": "proj_out"}  # ..., in its second sequence
 TOP = {"map_layer0": "time_embed.0", "map_layer1": "time_embed.2", "out_norm": "out.0", "out_conv": "out.2"}
 POOL = {"qkv": "out.2.qkv_proj", "proj": "out.2.c_proj"}
 
@@ -32,7 +32,7 @@ def places(net) -> dict[str, tuple[str, int]]:
     found |= {f"dec_{first.name}": ("middle_block", 0), f"dec_{second.name}": ("middle_block", 2)}
     number, before = -1, second
     for part in rest:
-        number += part.pops  # what goes up stands at the end of the sequence before
+        number += part.pops  # an upsampling is at the end of the sequence before
         found[f"dec_{part.name}"] = (f"output_blocks.{number}", 0 if part.pops else 1 + before.attention)
         before = part
     return found

@@ -19,12 +19,12 @@ from models.convert.tree import Record
 from models.convert.weights import Source, convert
 from models.inception import CLASSES, FEATURES, Inception
 
-EPSILON = 1e-3  # of the batch normalisation
+EPSILON = 1e-3  # of batch normalisation
 KNOWN = "inception-2015-12-05.pkl of NVIDIA, pt_inception-2015-12-05 (.pth) or classify_image_graph_def.pb"
-LAST = "mixed_10/tower_2/conv/conv2d_params"  # in a graph, after the scope that it was imported under
+LAST = "mixed_10/tower_2/conv/conv2d_params"  # in a graph, after the name of a scope
 STEM = {"conv": "1a_3x3", "conv_1": "2a_3x3", "conv_2": "2b_3x3", "conv_3": "3b_1x1", "conv_4": "4a_3x3"}
 MIXED = dict(zip(("mixed", *(f"mixed_{n}" for n in range(1, 11))), "5b 5c 5d 6a 6b 6c 6d 6e 7a 7b 7c".split()))
-TOWERS = {  # branches of PyTorch's blocks by TensorFlow's: of conv, tower and tower_1
+TOWERS = {  # TensorFlow's block -> PyTorch's branches for conv, tower and tower_1
     **dict.fromkeys(("mixed", "mixed_1", "mixed_2"), ("1x1", "5x5", "3x3dbl")),
     "mixed_3": ("3x3", "3x3dbl", ""),
     **dict.fromkeys(("mixed_4", "mixed_5", "mixed_6", "mixed_7"), ("1x1", "7x7", "7x7dbl")),
@@ -45,18 +45,18 @@ def load(path) -> dict:
         raise ValueError(f"{error}; of Inception-v3, {KNOWN} are readable") from error
     try:
         return fold(*unpack(tree))
-    except (ValueError, TypeError, AttributeError) as error:  # a tree of another make may fail in any of these ways
+    except (ValueError, TypeError, AttributeError) as error:  # trees of other files fail in any of these ways
         raise ValueError(f"{path}: {error}") from error
 
 
 def fold(tensors: dict, form: str) -> dict:
     """The parameters of tensors by name, in one of FORMS."""
-    head = np.shape(tensors.get("fc.weight"))
+    head = np.shape(tensors.get("fc.weight", 0))
     if head and head[0] != CLASSES:
         found = f"{head[0]} classes, not {CLASSES}, with features of its own (torchvision's has 1000)"
         raise ValueError(f"it is another Inception-v3, of {found}: take {KNOWN}")
     shapes = layers()
-    with np.errstate(all="ignore"):  # said below
+    with np.errstate(all="ignore"):  # the result is checked below
         params = convert(sources(shapes, form), tensors, shapes, unused)
     broken = sorted(path for path, leaf in flatten(params).items() if not np.isfinite(leaf).all())
     if broken:
@@ -89,7 +89,7 @@ def unpack(tree) -> tuple[dict, str]:
 
 
 def unused(name: str) -> bool:
-    """Counters, and what a graph of TensorFlow holds beside weights."""
+    """True for counters, and for what a graph of TensorFlow holds beside weights."""
     ours = re.match(r"layers|output|Conv2d|Mixed|fc|.*/(conv2d_params|batchnorm)|softmax/(weights|biases)", name)
     return name.endswith("num_batches_tracked") or not ours
 

@@ -1,4 +1,4 @@
-"""The names that a pickle may use, and what stands in for each. All others are refused, called or not.
+"""The names that a pickle may use, and our replacement for each. All other names are refused, called or not.
 
 A name becomes a `Record`. Calling one (REDUCE) runs the function of this project in CALLS; making an object of a class
 (NEWOBJ) gives a Record with the arguments, and its state (BUILD) becomes that of the Record.
@@ -7,6 +7,7 @@ A name becomes a `Record`. Calling one (REDUCE) runs the function of this projec
 import functools
 import math
 import re
+from collections.abc import Callable
 
 import numpy as np
 
@@ -42,7 +43,7 @@ def find(module, name) -> Record:
 
 
 def call(machine, function, args):
-    """What calling a name with these arguments gives."""
+    """The value of a call of this name with these arguments."""
     full = f"{function.module}.{function.name}" if isinstance(function, Record) and function.state is None else None
     if full not in CALLS or not isinstance(args, tuple):
         raise ValueError(f"it calls {shown(full or function)}, which no checkpoint needs; none of it was run: {REMEDY}")
@@ -62,7 +63,7 @@ def new(record, args):
 
 
 def set_state(machine, value, state) -> None:
-    """Add attributes to a Record of `new`. Those of a dict (`_metadata` of a state_dict) are dropped."""
+    """Adds attributes to a Record of `new`. Those of a dict (`_metadata` of a state_dict) are dropped."""
     if isinstance(value, dict):
         return
     if not isinstance(value, Record) or not isinstance(value.state, dict) or not isinstance(state, dict):
@@ -160,7 +161,7 @@ def _persistent(machine, meta):
     return Record("persistent", meta["class_name"], (), meta["state"])
 
 
-CALLS = {
+CALLS: dict[str, Callable] = {
     "collections.OrderedDict": _dict,
     "_codecs.encode": _bytes,
     "torch.Size": _size,

@@ -1,4 +1,4 @@
-"""What each opcode of a pickle does to a machine (pickles.Machine): HANDLERS, name -> handler(machine, argument).
+"""HANDLERS, name of an opcode -> handler(machine, argument): the effect of each opcode of a pickle on pickles.Machine.
 
 A handler may fail with LookupError, TypeError or AttributeError where the stack does not hold what it needs.
 """
@@ -6,13 +6,13 @@ A handler may fail with LookupError, TypeError or AttributeError where the stack
 from models.convert import names
 from models.convert.tree import DAMAGED, check_key, shown
 
-MEMO = 5_000_000  # the largest index; a pickler counts from 0
+MEMO = 5_000_000  # the largest index of the memo; picklers count from 0
 REFUSED = "EXT1", "EXT2", "EXT4", "PERSID", "NEWOBJ_EX", "NEXT_BUFFER", "READONLY_BUFFER"
 HANDLERS = {}
 
 
 def on(opcodes: str):
-    """Decorator: the handler of these opcodes."""
+    """A decorator that registers the handler of these opcodes."""
 
     def keep(handler):
         HANDLERS.update(dict.fromkeys(opcodes.split(), handler))

@@ -11,18 +11,18 @@ import pickletools
 from models.convert.opcodes import HANDLERS
 from models.convert.tree import DAMAGED
 
-STEPS = 5_000_000  # opcodes of a file; an EDM network has some fifty thousand
-BITS = 128  # of an integer; PyTorch's magic number has 77
+STEPS = 5_000_000  # the most opcodes in a file; an EDM network has some fifty thousand
+BITS = 128  # the most bits of an integer; PyTorch's magic number has 77
 
 
 class Budget:
-    """What reading one file may cost, pickles inside it included: a number of steps, and of bytes that are copied."""
+    """The limits for reading one file, with the pickles inside it: a number of steps, and of bytes that are copied."""
 
     def __init__(self, size: int):
         self.left = {"steps": STEPS, "bytes copied": STEPS + size}
 
     def spend(self, amount: int, what: str = "steps") -> None:
-        """ValueError if there is no more."""
+        """Takes `amount` from the budget; ValueError if it is spent."""
         self.left[what] -= amount
         if self.left[what] < 0:
             raise ValueError(f"reading it takes too many {what}: it was made to exhaust the machine, do not trust it")

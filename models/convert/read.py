@@ -18,8 +18,8 @@ from models.convert import graph_def, torch_files
 from models.convert.tree import DAMAGED, check, shown
 
 READABLE = "pickles and PyTorch files (.pkl, .pt, .pth), safetensors, Flax msgpack, TensorFlow graphs, Orbax folders"
-EXPANSION = 1000  # numbers in an Orbax folder may take this many times its bytes; weights hardly compress
-SMALL = 2**28  # bytes that are read in any case
+EXPANSION = 1000  # an Orbax folder may unpack to so many times its size; weights hardly compress
+SMALL = 2**28  # bytes that may always be read
 ORBAX = "_METADATA"
 
 
@@ -40,7 +40,7 @@ def read(path, name=None):
         return check(_read_orbax(path) if path.is_dir() else _read_file(path))
     except ValueError as error:
         raise ValueError(f"{name} cannot be read: {_one_line(error)}") from error
-    except Exception as error:  # the libraries for msgpack, safetensors and Orbax fail as they like on damaged files
+    except Exception as error:  # the libraries for msgpack, safetensors and Orbax raise errors of many kinds
         reason = f"{type(error).__name__}: {_one_line(error)[:300]}"
         raise ValueError(f"{name} cannot be read ({reason}): {DAMAGED}") from error
 
@@ -70,12 +70,12 @@ def _read_file(path):
     if graph_def.is_message(head):
         return graph_def.read_graph(data)
     if _is_map(head):
-        return msgpack_restore(data)
+        return msgpack_restore(data)  # type: ignore[arg-type]  # reads any bytes-like object
     raise ValueError(f"it begins with {shown(head[:16])}, which is of no known format: readable are {READABLE}")
 
 
 def _refuse_pages(head):
-    """What a download leaves where a checkpoint was expected, and formats that deserve a sentence."""
+    """Refuses web pages and other files that a failed download leaves, and some formats, each with its own sentence."""
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith(b"version https://git-lfs"):
         raise ValueError("it is a git-lfs pointer, which stands for the file: run `git lfs pull`, or download the file")

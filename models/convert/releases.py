@@ -1,4 +1,4 @@
-"""What publishers released, and `load`: from a file of theirs to the parameters and notes of a network of ours."""
+"""Networks that publishers released, and `load`, which makes parameters and notes for our network from their file."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -55,7 +55,7 @@ class Release(NamedTuple):
     unused: Callable = lambda name: False
 
 
-RELEASES = {  # files that do not say what network they are of; EDM's do
+RELEASES = {  # for files that do not describe their network; EDM's files do
     "score_sde_ddpmpp_deep": Release(
         score_sde.unpack_torch, score_sde.sources_torch, DDPMPP_DEEP, {"name": "vp"}, score_sde.unused
     ),
@@ -78,12 +78,12 @@ def load(path, release: str = "") -> tuple[dict, dict]:
     """
     if release and release not in RELEASES:
         raise ValueError(f"unknown release {release!r}: known are {', '.join(RELEASES)}, and empty for EDM's form")
-    tree = read(path)  # its errors have the path already
+    tree = read(path)  # errors of read name the path already
     try:
         if release:
             known = RELEASES[release]
             size = known.network["resolution"]
-            notes = {"network": known.network, "precondition": known.precondition, "shape": [size, size, 3]}
+            notes: dict = {"network": known.network, "precondition": known.precondition, "shape": [size, size, 3]}
             tensors, sources, unused = known.unpack(tree), known.sources, known.unused
         else:
             (notes, tensors), sources, unused = edm.unpack(tree), edm.sources, edm.unused
@@ -97,7 +97,7 @@ def load(path, release: str = "") -> tuple[dict, dict]:
 
 
 def identity(path) -> dict:
-    """Name, SHA-256 and size of a file; of a folder, the name alone."""
+    """The name, SHA-256 and size of a file; for a folder, the name alone."""
     path = Path(path)
     if path.is_dir():
         return {"file": path.name}

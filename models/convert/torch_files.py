@@ -27,7 +27,10 @@ def read_pickle(data, budget: Budget | None = None):
 
     budget: of the file that `data` is a part of; None for a file of its own.
     """
-    nested = functools.partial(_read_nested, budget := Budget(len(data))) if budget is None else None
+    nested = None
+    if budget is None:
+        budget = Budget(len(data))
+        nested = functools.partial(_read_nested, budget)
     stream = stream_of(data)
     machine = functools.partial(Machine, stream, budget, nested=nested)
     first = machine().run()
@@ -55,12 +58,12 @@ def _read_stream(data, stream, machine):
     if facts.get("little_endian") is not True:
         raise ValueError(f"it was written on a big-endian machine, little-endian is readable: {REMEDY}")
     start = stream.tell()
-    declared, storages = {}, {}  # the storages follow their object: it is read once to learn of them, then with them
+    declared, storages = {}, {}  # storages follow their object: it is read once to find them, and again with them
 
     def declare(dtype, key, count):
         if declared.setdefault(key, (dtype, count)) != (dtype, count):
             raise ValueError(f"storage {shown(key)} is declared with two types or sizes: {DAMAGED}")
-        return storage(data, np.dtype(np.uint8), count * dtype.itemsize, 0).view(dtype)  # in its stead: some bytes
+        return storage(data, np.dtype(np.uint8), count * dtype.itemsize, 0).view(dtype)  # a placeholder: some bytes
 
     machine(persistent=functools.partial(_resolve, declare)).run()
     keys, end = machine().run(), stream.tell()
@@ -83,7 +86,7 @@ def _read_stream(data, stream, machine):
 
 
 def _resolve(storage_of, pid):
-    """What a persistent id stands for; storage_of(dtype, key, count) gives the flat array.
+    """The function that gives the value of a persistent id; storage_of(dtype, key, count) gives the flat array.
 
     ("storage", type, key, device, count[, view]), where a view (key, offset, count) is of PyTorch before 0.4, and
     ("module", class, file, source) of a module that was saved whole.
@@ -153,7 +156,7 @@ def read_zip(data):
 def _members(data) -> dict[str, zipfile.ZipInfo]:
     try:
         found = zipfile.ZipFile(stream_of(data)).infolist()
-    except Exception as error:  # zipfile has an error of its own for some damages, and any for the others
+    except Exception as error:  # on damaged files, zipfile raises errors of many kinds
         raise ValueError(f"its zip archive breaks off or is damaged ({error}): fetch the file again") from error
     members = {info.orig_filename: info for info in found}
     if len(members) != len(found):

@@ -1,12 +1,12 @@
-"""What a foreign file becomes: plain data, and the check that it is nothing else."""
+"""The plain data that a foreign file becomes, and the check that it is nothing else."""
 
 from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
 
-DEPTH = 200  # containers inside one another; networks have some twenty
-NODES = 5_000_000  # values, counted as often as they are reached; a network with its optimizer has some ten thousand
+DEPTH = 200  # nesting of containers; networks have some twenty
+NODES = 5_000_000  # values, shared ones counted each time; a network with its optimizer has some ten thousand
 SCALARS = (str, bytes, int, float, bool, type(None))
 DAMAGED = "the file is damaged or no checkpoint, fetch it again"
 
@@ -37,12 +37,12 @@ def shown(value) -> str:
 
 
 def listed(values) -> str:
-    """A short form of several."""
+    """A short form of several values."""
     return f"[{', '.join(map(shown, values[:6]))}{', ...' * (len(values) > 6)}]"
 
 
 def is_number(dtype: np.dtype) -> bool:
-    """Is this the type of a real number (bool and bfloat16 are)?"""
+    """True for types of real numbers, bool and bfloat16 included."""
     return dtype.kind in "biuf" or dtype == ml_dtypes.bfloat16
 
 
@@ -60,8 +60,8 @@ def check(tree):
     ValueError for a tree that contains itself, is deeper than DEPTH, or has more than NODES values counted as often as
     they are reached: containers that share their members are small in a file and may be too large for any walk.
     """
-    sizes = {}  # id of a container -> (values in it, its depth), once all below it is known
-    open_ids = set()  # the containers around the one that is looked at
+    sizes = {}  # id of a container -> (number of values in it, its depth), when all of it is known
+    open_ids = set()  # the containers around the current one
     todo = [(tree, False)]
     while todo:
         node, left = todo.pop()

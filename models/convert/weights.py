@@ -13,7 +13,7 @@ import numpy as np
 
 from models.checkpoint import flatten, unflatten
 
-SHOWN = 8  # names of each kind in an error
+SHOWN = 8  # how many names of each kind an error lists
 LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias"}  # flax's names -> PyTorch's
 
 

@@ -1,1 +1,1 @@
-"""Builders of tables, `builder(schedule, grid, prediction="eps", **options) -> Table`: a file per family of solvers."""
+"""Builders of tables, `builder(schedule, grid, prediction="eps", **options) -> Table`; each file is one family."""

@@ -143,9 +143,9 @@ def _integrals(time, ends, alpha, count, total):
 
 @cache
 def _quadrature():
-    """Points and weights [400] of Gauss and Legendre on [0, 1]. So many: t = 1e-3 is next to the branch point of sigma.
+    """The 400 points and weights of Gauss-Legendre quadrature on [0, 1]: t = 1e-3 is near the branch point of sigma.
 
-    By scipy, from a band matrix: numpy's is dense, and takes seconds where other programs use the cores.
+    scipy takes a band matrix. numpy takes a dense one, which needs seconds when other programs use the cores.
     """
     from scipy.special import roots_legendre  # half a second to import, for DEIS alone
 
@@ -154,8 +154,8 @@ def _quadrature():
 
 
 def _sums(time, ends, alpha, count, total, points=10_000):
-    """The same as published: both ends are among the points, and each of these counts for 1 / points. One prediction
-    alone has its exact weight there."""
+    """The published sums for `_integrals`: both ends are among the points, and each point counts for 1 / points. A
+    single prediction has its exact weight."""
     tau = np.linspace(0, 1, points)
     slope = alpha * (ends[1] - ends[0]) * time.slope_of_rho(ends[0] + tau * (ends[1] - ends[0]))
     return np.array([(tau**j * slope).mean() for j in range(count)]) if count > 1 else np.array([total])

@@ -5,9 +5,9 @@ With lam as time, the diffusion ODE has an exact linear part (Lu et al. 2022). F
     x0 form:   x_t = sigma_t/sigma_s x_s + alpha_t int_0^h e^{tau-h} x0(tau) dtau                   (1)
     eps form:  x_t = alpha_t/alpha_s x_s - sigma_t int_0^h e^{h-tau} eps(tau) dtau                  (2)
 
-Put the polynomial through known predictions for x0 or eps, m(tau) = sum_j c_j (tau/h)^j. The update is then
+Replace x0 or eps by the polynomial through known predictions, m(tau) = sum_j c_j (tau/h)^j. The update is then
 sum_j w_j c_j with w_j the integral of (tau/h)^j, and linear in the predictions: b = V^{-T} w, V_kj = (tau_k/h)^j (3).
-The solvers of multistep.py are (3) with some w_j replaced. Here are the parts, and `multistep` that puts them together.
+The solvers of multistep.py are (3) with some w_j replaced. This file has the parts, and `multistep`, which joins them.
 """
 
 from math import factorial
@@ -19,7 +19,7 @@ from solvers.grid import check_times
 from solvers.prediction import convert
 from solvers.table import Table, check, fuse
 
-HALF_W0 = {2: lambda w, _: [w[0], w[0] / 2]}  # a rule of `multistep`: what published methods have for w_1 at two nodes
+HALF_W0 = {2: lambda w, _: [w[0], w[0] / 2]}  # a rule of `multistep`: w_1 of published methods at two nodes
 
 
 class Nodes(NamedTuple):
@@ -38,7 +38,7 @@ def nodes(schedule, grid) -> Nodes:
 
 
 def cut(at: Nodes, index) -> Nodes:
-    """Some of the nodes."""
+    """The nodes at these indices."""
     return Nodes(*(column[index] for column in at))
 
 
@@ -56,7 +56,7 @@ def orders(count, order, lower_order_final, most=3):
 
 
 def corrected_rows(times, half):
-    """[N] which rows have their result corrected, from the grid [N + 1]: all for `half=None`.
+    """A bool per row [N] of the grid [N + 1]: whether its result is corrected. All are for `half=None`.
 
     The half corrector of DPM-Solver-v3, for large guidance: "paper" corrects states of t <= 0.5 (Section 3.3), "code"
     those of t > 0.5, as the published code does in contradiction to it. t is the schedule's own, in [0, 1] for VP.
@@ -124,7 +124,7 @@ def phi(z, k):
 
 
 def eps_or_x0_table(schedule, at, prediction, form, a, b, consistent=True, s=None) -> Table:
-    """The checked table whose history holds `form`, from a, b, s of a Table; `consistent`: exact on a point mass."""
+    """The checked table with these a, b, s, whose history holds `form`; `consistent`: must be exact on a point mass."""
     p, q = convert(at.alpha[:-1], at.sigma[:-1], prediction, form)
     table = Table(at.t[:-1], p, q, a, b, np.zeros(len(a)), s)
     return check(table, schedule, at.t[-1], prediction) if consistent else check(table)

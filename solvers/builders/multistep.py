@@ -15,8 +15,8 @@ from solvers.table import Table, check, concat
 
 
 def leaves_pure_noise(builder):
-    """Of a builder that needs a finite lam: where the grid starts at alpha = 0, the first step is DDIM's, which needs
-    none, and the method starts with the second (zero-terminal-SNR betas, rectified flow from t = 1)."""
+    """A decorator for builders that need a finite lam. If the grid starts at alpha = 0 (zero-terminal-SNR betas,
+    rectified flow from t = 1), the first step is DDIM's, which needs none, and the method starts with the second."""
 
     @wraps(builder)
     def build(schedule, grid, prediction="eps", *options, **named):
@@ -35,8 +35,10 @@ def ddim(schedule, grid, prediction="eps") -> Table:
 
 
 def denoise_to_zero(table, schedule, t_end, prediction="eps") -> Table:
-    """`table`, and one evaluation more at its end `t_end`, where x is replaced by the prediction of x0: what the DPM
-    line of code calls denoise_to_zero. It is DDIM's step to sigma = 0."""
+    """The table with one more evaluation at its end `t_end`, where the prediction of x0 replaces x.
+
+    The code of the DPM solvers calls it denoise_to_zero. It is DDIM's step to sigma = 0.
+    """
     p, q = convert(schedule.alpha([t_end]), schedule.sigma([t_end]), prediction, "x0")
     one, none = np.ones((1, 1)), np.zeros(1)
     return concat(table, check(Table(np.array([float(t_end)]), p, q, none, one, none)))
@@ -81,9 +83,9 @@ def unipc(
     form="x0",
     lower_order_final=True,
 ) -> Table:
-    """UniPC, orders 1 to 3 (Zhao et al. 2023): predictor UniP-p, and corrector UniC-p with one node more.
+    """UniPC, orders 1 to 3 (Zhao et al. 2023): the predictor UniP-p, and the corrector UniC-p, which has one more node.
 
-    `variant` is B(h): "bh1" is h, "bh2" is e^h - 1. It only matters where two nodes are used, for there the published
+    `variant` is B(h): "bh1" is h, "bh2" is e^h - 1. It only matters where two nodes are used: there the published
     code replaces w_1 by B/2. "vary_coeff" replaces nothing in the predictor; its published corrector counts the new
     node in one term only (`_vary_coeff`), which leaves order 1. "exact" corrects with Eq. 3 (8.6e-3 and 8.7e-5 at 40
     evaluations on the mixture of configs/convergence.py; equal at 10). `form` is what the polynomial goes through, "x0"

@@ -62,7 +62,7 @@ def fast_orders(nfe, order=3) -> tuple:
 
 
 def fixed_orders(nfe, order=3) -> tuple:
-    """All steps of `order`. The published code spends fewer evaluations than asked for; here nfe must be a multiple."""
+    """`order` for all steps. nfe must be a multiple of it (the published code silently spends fewer evaluations)."""
     _check_budget(nfe, order)
     if nfe % order:
         raise ValueError(
@@ -128,7 +128,7 @@ def heun_steps(start: Nodes, end: Nodes, prediction):
 
 
 def _heun_rows(start, end, scale, h):
-    """keep [n, 2], which of a step's start and end are evaluated (no end at sigma = 0); and nodes, a and b by row."""
+    """(keep [n, 2], nodes, a, b): which start and end of a step are evaluated (not sigma = 0); the others by row."""
     keep = np.stack([np.ones(len(h), bool), end.sigma > 0], axis=1)
     at = Nodes(*(np.stack(pair, axis=1)[keep] for pair in zip(start, end)))
     b = np.array([[1.0, 0.0], [0.5, 0.5]])
@@ -137,7 +137,7 @@ def _heun_rows(start, end, scale, h):
 
 
 def _rows(steps):
-    """(2): from every step's (a [p], b [p, p], oldest prediction first) to a [N], b [N, K], newest first."""
+    """Equation (2): from (a [p], b [p, p], oldest prediction first) of each step to a [N], b [N, K], newest first."""
     depth = max(len(a) for a, _ in steps)
     a_rows, b_rows = [], []
     for a, b in steps:
@@ -166,14 +166,14 @@ def _singlestep(schedule, grid, prediction, form, order, variant, orders, inner)
 
 
 def _stages(at, form, variant):
-    """(1) of one step over the nodes `at` [p + 1]: a [p], b [p, p]."""
+    """Equation (1) for one step over the nodes `at` [p + 1]: a [p], b [p, p]."""
     p = len(at.t) - 1
     a, b = np.zeros(p), np.zeros((p, p))
     for j in range(1, p + 1):
         known = [0, p - 1] if variant == "dpmsolver" and 1 < j == p else list(range(j))
         rules = HALF_W0 if variant == "dpmsolver" and j == p == 2 else {}
         a[j - 1], w, linear = interval(cut(at, [0, j]), 0, len(known), form)
-        # a node's relative position in lam; only the step's start is known to the first stage, of any h
+        # a node's relative position in lam; the first stage knows only the start of the step, whatever h is
         ratio = (at.lam[known] - at.lam[0]) / (at.lam[j] - at.lam[0]) if j > 1 else np.zeros(1)
         b[j - 1, known] = weights(ratio, w, linear, rules)
     return a, b

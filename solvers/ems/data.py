@@ -1,4 +1,4 @@
-"""What empirical model statistics (EMS) are as data: the type, lookup in lam, and what they belong to."""
+"""Empirical model statistics (EMS) as data: the type, interpolation in lam, and the check that they fit a model."""
 
 from typing import NamedTuple
 
@@ -8,8 +8,8 @@ import numpy as np
 class EMS(NamedTuple):
     """lam [G + 1] increasing; l, s, b [G + 1, *D], all float64; meta: plain values, each of them optional.
 
-    meta: schedule (its repr), shape, points; identity: what else they belong to, {parameters: `fingerprint` of the
-    network's, guidance, labels, prediction, ...}; standard_error: {l, s, b: rms over coordinates at each node}.
+    meta: schedule (its repr), shape, points (how many); identity: a description of the model, {parameters: their
+    `fingerprint`, guidance, labels, prediction, ...}; standard_error: {l, s, b: rms over coordinates at each node}.
     """
 
     lam: np.ndarray
@@ -20,7 +20,7 @@ class EMS(NamedTuple):
 
 
 def make_ems(source, lam, l, s, b, meta: dict) -> EMS:
-    """EMS of arrays read from `source`; ValueError naming it unless they are finite floats on one increasing grid."""
+    """EMS of arrays from `source`; a ValueError names it unless they are finite floats on one increasing grid."""
     arrays = {"lam": lam, "l": l, "s": s, "b": b}
     shapes = ", ".join(f"{name} {x.dtype} {x.shape}" for name, x in arrays.items())
     if any(x.dtype.kind != "f" for x in arrays.values()):
@@ -32,22 +32,22 @@ def make_ems(source, lam, l, s, b, meta: dict) -> EMS:
         raise ValueError(f"{source}: {', '.join(broken)} hold values that are not finite: compute the EMS again")
     if np.any(np.diff(lam) <= 0):
         raise ValueError(f"{source}: lam must increase from node to node: compute the EMS again")
-    return EMS(*(np.asarray(x, np.float64) for x in arrays.values()), meta)
+    return EMS(**{name: np.asarray(x, np.float64) for name, x in arrays.items()}, meta=meta)
 
 
 def interpolate(lam, nodes, values):
-    """Piecewise linear in lam: values [G + 1, *D] given at `nodes` [G + 1], wanted at `lam` [M]: [M, *D]."""
+    """Linear interpolation in lam: from values [G + 1, *D] at `nodes` [G + 1] to values [M, *D] at `lam` [M]."""
     i = np.clip(np.searchsorted(nodes, lam, side="right") - 1, 0, len(nodes) - 2)
     weight = np.clip((lam - nodes[i]) / (nodes[i + 1] - nodes[i]), 0, 1).reshape((-1,) + (1,) * (values.ndim - 1))
     return (1 - weight) * values[i] + weight * values[i + 1]
 
 
 def check_ems(ems, schedule=None, lam=None, shape=None, identity=None, accept=False) -> EMS:
-    """The EMS, or a ValueError that names both sides where they are not for this model, range of lam, or shape.
+    """Returns the EMS, or raises ValueError if they are of another model, range of lam, or shape; it names both sides.
 
-    `identity` is compared with that in the EMS' meta, key by key; a key that one side lacks is not. With `accept`,
-    another schedule or identity passes: the EMS then count as those of this model, and meta["accepted"] holds what
-    differed, {key: [theirs, wanted]}. Another shape, or a range that they do not cover, never passes.
+    `identity` is compared with the one in the EMS' meta, key by key; keys that only one side has do not count. With
+    `accept`, another schedule or identity passes: the EMS then count as those of this model, and meta["accepted"] holds
+    the differences, {key: [theirs, wanted]}. Another shape, or a range that the EMS do not cover, never passes.
     """
     if not isinstance(ems, EMS):
         raise ValueError(

@@ -10,8 +10,8 @@ With u = x / alpha, y the predicted x0 and q = alpha diag(dy/dx):  sigma eps / a
 
     l = 1 - E q,   f = (1 - l) u - y,   f' = (1 - l)(y - u) - l' u - y'                                   (1)
 
-f and f' are affine in l and l', so that the moments of u, y, y' and q (moments.py) are all that a pass over the points
-must keep; l, s and b follow from them, with any smoothing, afterwards. Standard errors are those of the mean (l) and of
+f and f' are affine in l and l'. So a pass over the points keeps only the moments of u, y, y' and q (moments.py); l, s
+and b follow from them afterwards, with any smoothing. Standard errors are those of the mean (l) and of
 least squares (s and b, with l and l' as given).
 """
 
@@ -46,8 +46,8 @@ def estimate(
 
     The network is differentiated in forward mode. Point i uses the same noise and the same Hutchinson probes at every
     lam (from fold_in(key, i)), so that l is a smooth function of lam and l' its derivative; `probes`, `path`: see
-    `moments.Plan`. `recipe`: a `Recipe`, what becomes of the moments. `progress(done, total)`, if given, is called
-    after each batch with numbers of visits. Raises ValueError when the model is not finite somewhere.
+    `moments.Plan`. `recipe`: a `Recipe`, how statistics are made of the moments. `progress(done, total)`, if given, is
+    called after each batch with numbers of visits. Raises ValueError if the model is not finite somewhere.
     """
     lam, data = np.asarray(lam, np.float64), np.asarray(data)
     if lam.ndim != 1 or len(lam) < 3 or np.any(np.diff(lam) <= 0):
@@ -72,7 +72,7 @@ def estimate(
 
 
 class Raw(NamedTuple):
-    """What the points say, before any recipe; [G + 1, *D] each: l, its derivative in lam, and moments of f and f'."""
+    """Estimates from the points before any recipe, [G + 1, *D] each: l, its derivative in lam, moments of f and f'."""
 
     l: np.ndarray
     dl: np.ndarray
@@ -81,7 +81,7 @@ class Raw(NamedTuple):
     variance: np.ndarray  # Var f
     covariance: np.ndarray  # Cov(f, f')
     variance_df: np.ndarray
-    scale: np.ndarray  # variance of the terms that f is the difference of
+    scale: np.ndarray  # sum of the variances of the two terms whose difference is f
     error_l: np.ndarray
 
 
@@ -119,7 +119,7 @@ def smooth(values, window):
 
 
 class Recipe(NamedTuple):
-    """What becomes of the moments; the defaults are what measured best (docs/ems.md, "Which statistics").
+    """How statistics are made of moments; the defaults measured best (docs/ems.md, "Which statistics").
 
     l          this number for l, in place of the estimate (1: f is minus the predicted x0; published for ImageNet-256)
     window     nodes that l' is averaged over where it comes from differences of l (the published script: 11)
@@ -144,12 +144,12 @@ class Recipe(NamedTuple):
 
 
 DEFAULT = Recipe()
-PLAIN = Recipe(ridge=0.0, round_off=0.0, negligible=0.0, cap=np.inf)  # the definition
-COORDINATES = 256  # at a time: some thirty arrays of [G + 1, COORDINATES] are needed beside the result
+PLAIN = Recipe(ridge=0.0, round_off=0.0, negligible=0.0, cap=np.inf)  # the definition itself
+COORDINATES = 256  # per block: some thirty arrays [G + 1, COORDINATES] are needed beside the result
 
 
 def statistics(moments: Moments, lam, path=False, recipe=DEFAULT) -> EMS:
-    """The EMS at lam [G + 1] of the points whose moments these are; meta has their standard errors.
+    """The EMS at lam [G + 1] from the moments of points; meta has their standard errors.
 
     path: l' is the derivative along the path of the points, which must have been gathered with it.
     """
@@ -165,11 +165,12 @@ def statistics(moments: Moments, lam, path=False, recipe=DEFAULT) -> EMS:
         for name, error in errors.items():
             squares[name] += np.square(error).sum(axis=1)
     rms = {name: np.sqrt(total / sums.shape[2]).tolist() for name, total in squares.items()}
-    return EMS(lam, *(x.reshape(-1, *shape) for x in (l, s, b)), {"standard_error": rms})
+    l, s, b = (x.reshape(-1, *shape) for x in (l, s, b))
+    return EMS(lam, l, s, b, {"standard_error": rms})
 
 
 def _means(parts, count):
-    """Var f, and the mean square of f, of all `count` coordinates: [G + 1, 1] each, from `Raw` of some at a time."""
+    """Var f and the mean square of f over all `count` coordinates, [G + 1, 1]; parts: `Raw` of some coordinates."""
     parts = ((r.variance.sum(axis=1), (np.maximum(r.variance, 0) + r.mean_f**2).sum(axis=1)) for r in parts)
     return [sum(sums)[:, None] / count for sums in zip(*parts)]
 
@@ -186,7 +187,7 @@ def _of_block(r: Raw, count, recipe, mean_variance, mean_square):
 
 
 def _reliability(r: Raw, s, error, recipe, mean_square):
-    """What s is multiplied by, in [0, 1]."""
+    """The factor of s, in [0, 1]: how far it is to be trusted."""
     tiny, variance = np.finfo(np.float64).tiny, np.maximum(r.variance, 0)
     counts = s**2 * variance / (s**2 * variance + recipe.negligible * mean_square + tiny)
     certain = np.maximum(0, 1 - recipe.shrink * error**2 / (s**2 + tiny))
@@ -203,8 +204,10 @@ def _errors(r: Raw, s, variance, count) -> dict:
 
 
 def points_wanted(ems: EMS, error: float) -> dict:
-    """How many points bring the standard errors of l, s and b, root mean square over nodes and coordinates, down to
-    `error`: they fall as one over the root of the number of points, which is in `ems.meta`.
+    """{l, s, b: the number of points that brings its standard error down to `error`}.
+
+    The error is the root mean square over nodes and coordinates. It falls as one over the root of the number of points;
+    `ems.meta` holds both as they are now.
     """
     found = {name: np.sqrt(np.mean(np.square(values))) for name, values in ems.meta["standard_error"].items()}
     return {name: int(np.ceil(ems.meta["points"] * (value / error) ** 2)) for name, value in found.items()}

@@ -9,10 +9,11 @@ from solvers.ems.published import load_published, save_published
 
 
 def save_ems(path, ems: EMS, schedule=None) -> Path:
-    """Writes `path`.npz (lam float64; l, s, b float32; meta as JSON); the path of what was written.
+    """Writes the EMS to `path` and returns the path of what was written.
 
-    Any other path is a folder, in which a folder of the published layout is made; that needs the schedule. A file is
-    whole or absent; OSError for a disk that is full.
+    A path that ends in .npz becomes one file (lam float64; l, s, b float32; meta as JSON). Any other path is a folder,
+    in which a folder of the published layout is made; that needs the schedule. A file is whole or absent. OSError if
+    the disk is full.
     """
     path = Path(path)
     if path.suffix == ".npz":

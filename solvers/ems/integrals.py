@@ -23,7 +23,7 @@ import numpy as np
 from numpy.polynomial import legendre
 
 POINTS, WIDEST = 6, 0.5
-COORDINATES = 1024  # at a time: they are independent, and the interpolant of all of them may not fit in memory
+COORDINATES = 1024  # per block: they are independent, and the interpolant of all of them may not fit in memory
 
 
 def _linear(nodes, values):
@@ -31,17 +31,17 @@ def _linear(nodes, values):
 
 
 def _spline(nodes, values):
-    from scipy.interpolate import CubicSpline  # takes as long to import as half of jax
+    from scipy.interpolate import CubicSpline  # its import takes half as long as that of jax
 
     return CubicSpline(nodes, values).c
 
 
-# nodes [M], values [M, 3, D] -> coefficients [degree + 1, M - 1, 3, D] of lam less the node before, highest first
+# nodes [M], values [M, 3, D] -> coefficients [degree + 1, M - 1, 3, D] in lam - node, highest power first
 INTERPOLANTS = {"linear": _linear, "spline": _spline}
 
 
 class Steps(NamedTuple):
-    """Of N steps: l [N, *D] at their starts; L, S, B of (1) at their ends; w [N, count, *D] and C of (2)."""
+    """Integrals over N steps: l [N, *D] at the starts; L, S, B of (1) at the ends; w [N, count, *D] and C of (2)."""
 
     l: np.ndarray
     L: np.ndarray
@@ -70,9 +70,9 @@ def integrate(ems, lam, count, interpolation, published) -> Steps:
 
 
 def _matrix(points):
-    """A of (3), [m + 1, m], for points [m] in [0, 1]: to each of them, and to the end."""
+    """A of (3), [m + 1, m], for points [m] in [0, 1]: integrals to each of them, and to the end."""
     m = len(points)
-    integrals = legendre.legint(np.eye(m), lbnd=-1) / 2  # column k: of the Legendre polynomial k, on [0, 1]
+    integrals = legendre.legint(np.eye(m), lbnd=-1) / 2  # column k belongs to the Legendre polynomial k on [0, 1]
     to = 2 * np.append(points, 1.0) - 1
     return legendre.legval(to, integrals).T @ np.linalg.inv(legendre.legvander(2 * points - 1, m - 1))
 
@@ -92,7 +92,7 @@ def _step(nodes, pieces, cells, points, A, count):
 
     piece = np.clip(np.searchsorted(nodes, (cells[1:] + cells[:-1]) / 2) - 1, 0, len(nodes) - 2)
     first = statistics(cells[:1], piece[0])[0, 0]
-    L = S = B = np.zeros((1, len(first)))  # the last entry is that at the end of the cells so far
+    L = S = B = np.zeros((1, len(first)))  # the last entry is the value at the end of the cells so far
     w, C = np.zeros((count, len(first))), np.zeros(len(first))
     for left, right, i in zip(cells[:-1], cells[1:], piece, strict=True):
         d = right - left

@@ -1,8 +1,8 @@
-"""Moments of a model along the noise: all that its empirical statistics (EMS) are made of, in one pass.
+"""Moments of a model at all noise levels, in one pass: its empirical statistics (EMS) are computed from them.
 
 At lam, over points x: u = x / alpha, y the predicted x0, y' = dy/dlam along the diffusion ODE, q = alpha diag(dy/dx).
-The statistics follow from the means of u, y, y', q and of the products of the first three (estimation.py), so that nothing has
-to be known beforehand and a point is visited once. Per point and noise level: one linearisation of the model, and a
+The statistics follow from the means of u, y, y', q and of the products of the first three (estimation.py): nothing has
+to be known beforehand, and a point is visited once. Per point and noise level: one linearisation of the model, and a
 tangent per probe (Hutchinson: q = E[v dy/dx v] alpha, v of random signs) and one along the ODE. Points are
 
     noised      x = alpha x0 + sigma z, from data x0 [K, *D]: of a data set, or samples of the model
@@ -26,10 +26,10 @@ from solvers.ems.sums import summation
 from solvers.engine import init, step
 from solvers.prediction import convert
 
-# What is summed: products of u, y, dy, q and dq, which is dq/dlam.
+# The sums: products of u, y, dy, q and dq, where dq is dq/dlam.
 NAMES = ("u", "y", "dy", "uu", "uy", "yy", "udy", "ydy", "dydy", "q", "qq", "dq")
 FACTORS = ((0,), (1,), (2,), (0, 0), (0, 1), (1, 1), (0, 2), (1, 2), (2, 2), (3,), (3, 3), (4,))
-AHEAD = 2  # noise levels that the devices have before them while the host waits, so that they are never idle
+AHEAD = 2  # noise levels that are queued on the devices while the host waits, so that they are never idle
 
 
 class Moments(NamedTuple):
@@ -38,7 +38,7 @@ class Moments(NamedTuple):
     Moments of different points at the same lam add up: `merge`.
     """
 
-    count: np.ndarray
+    count: np.ndarray  # type: ignore[assignment]  # hides a method of tuples
     sums: np.ndarray
 
 
@@ -48,21 +48,21 @@ def merge(parts) -> Moments:
 
 
 class Coefficients(NamedTuple):
-    """What a visit needs of the schedule at lam, [G + 1] each; d* are derivatives in lam."""
+    """Functions of the schedule at lam, [G + 1] each, that a visit needs; d* are derivatives in lam."""
 
-    t: float
-    dt: float
-    alpha: float
-    sigma: float
-    rate: float  # d log alpha / d lam
-    u: float  # x0 = u x + v out
-    du: float
-    v: float
-    dv: float
+    t: np.ndarray
+    dt: np.ndarray
+    alpha: np.ndarray
+    sigma: np.ndarray
+    rate: np.ndarray  # d log alpha / d lam
+    u: np.ndarray  # x0 = u x + v out
+    du: np.ndarray
+    v: np.ndarray
+    dv: np.ndarray
 
 
 def coefficients(schedule, lam, prediction) -> Coefficients:
-    """Float64 values and central differences on the host (step 1e-4: truncation and round-off are both below 1e-8).
+    """Computes them on the host in float64, derivatives by central differences (step 1e-4, errors below 1e-8).
 
     dt is the inverse of the derivative that a model sees which calls the schedule: a discrete one has kinks in t.
     """
@@ -86,11 +86,14 @@ def coefficients(schedule, lam, prediction) -> Coefficients:
 class Plan(NamedTuple):
     """How moments are gathered; the same for every part of the work.
 
-    model(params, x, t, *condition) of one point, the parameters being an argument of what is compiled; lam [G + 1]
-    increasing; rule: noised | trajectory. `probes`: random sign vectors per point, or "exact", all D unit vectors.
-    `path`: also dq/dlam along the motion of the points, by differentiating the tangents again (twice the cost). A batch
-    is laid out [groups, batch / groups], and sums stay apart by group until the host: with groups on devices (`place`
-    puts arrays there), nothing is communicated. `sums`: float64 | compensated | auto, which is the first but on TPUs.
+    model    model(params, x, t, *condition) of one point; the parameters are an argument of what is compiled
+    lam      [G + 1], increasing
+    rule     noised | trajectory
+    probes   the number of random sign vectors per point, or "exact": all D unit vectors
+    path     also dq/dlam along the motion of the points, by differentiating the tangents again (twice the cost)
+    groups   a batch has the layout [groups, batch / groups], and each group has its own sums until they are on the
+             host: with a group per device (`place` puts arrays there), devices need not communicate
+    sums     float64 | compensated | auto: compensated on TPUs, float64 elsewhere
     """
 
     model: Callable
@@ -111,11 +114,11 @@ class Plan(NamedTuple):
 def gatherer(plan: Plan) -> Callable:
     """`gather(data, index, condition=(), block=slice(None), carry=None, progress=None) -> (Moments, carry)`.
 
-    Moments at lam[block] of the points `index` [K], whose random numbers are those of fold_in(key, index); data
-    [K, *D]: x0 of noised points, or the states at lam[0]; condition: arrays [K, ...] for the model. A block that is not
-    the first goes on from the `carry` of the one before it (noised points may also begin anew). `progress(points)` is
-    called after each batch at each lam. Raises ValueError where the model is not finite, naming lam. What is compiled
-    serves all calls.
+    gather returns the moments at lam[block] of the points `index` [K], whose random numbers come from fold_in(key,
+    index). data [K, *D] are x0 of noised points, or states at lam[0]; condition: arrays [K, ...] for the model. A block
+    that is not the first goes on from the `carry` of the block before it (noised points may also begin anew).
+    `progress(points)` is called after each batch at each lam. gather raises ValueError, naming lam, if the model is not
+    finite. All calls share the compiled programs.
     """
     warn_of_wrong_sums()
     table = _table(plan)
@@ -150,7 +153,7 @@ def gatherer(plan: Plan) -> Callable:
 
 
 def _table(plan):
-    """For trajectories, from node to node; its last row once more, where it leads nowhere."""
+    """For trajectories, the table from node to node; its last row is repeated for the last node, which has no step."""
     if plan.rule != "trajectory":
         return ()
     table = unipc(plan.schedule, plan.schedule.t_of_lam(plan.lam), prediction=plan.prediction, lower_order_final=False)
@@ -170,12 +173,12 @@ def _take(plan, where, tree):
 
 
 def _batched(function, axes):
-    """Over the two axes of a batch, [groups, b]."""
+    """The function mapped over both axes of a batch, [groups, b], and compiled."""
     return jax.jit(jax.vmap(jax.vmap(function, axes), axes))
 
 
 def _start(plan, table, data, index):
-    """What is kept of a point from lam to lam: (x0, z), or the solver's state."""
+    """The state of a point that is kept from lam to lam: (x0, z), or the solver's state."""
     if plan.rule == "trajectory":
         return init(table, data)
     key = jax.random.fold_in(jax.random.fold_in(plan.key, index), 0)

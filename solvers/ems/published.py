@@ -26,7 +26,7 @@ FILES = {"l.npz": ("l",), "sb.npz": ("s", "b")}
 
 
 class Tag(NamedTuple):
-    """What the name of a folder says; None where it does not."""
+    """The values in the name of a folder; None for those that it does not have."""
 
     t_end: float | None = None
     t_start: float | None = None
@@ -57,21 +57,22 @@ def load_published(folder, schedule, t_start=None, t_end=None) -> EMS:
             f"the name of {folder} says N = {tag.n}, its l.npz has {n + 1} nodes, N = {n}: give the folder the right "
             "name, or copy the files again"
         )
-    lam = np.linspace(*_range(folder, schedule, tag, t_start, t_end), n + 1)
+    low, high = _range(folder, schedule, tag, t_start, t_end)
+    lam = np.linspace(low, high, n + 1)
     arrays = {name: np.moveaxis(x, 1, -1) if x.ndim == 4 else x for name, x in arrays.items()}
     meta = {"schedule": repr(schedule), "shape": list(arrays["l"].shape[1:])}
     return make_ems(folder, lam, **arrays, meta=meta | ({"points": tag.points} if tag.points else {}))
 
 
 def save_published(folder, ems: EMS, schedule) -> Path:
-    """Writes `folder`/TAG/{l,sb}.npz in float32, images as [C, H, W]; the path of that new folder, whole or absent.
+    """Writes `folder`/TAG/{l,sb}.npz in float32, images as [C, H, W]; returns the new folder, which is whole or absent.
 
     The tag has t_end and t_start with 12 digits, and K = 0 where the EMS do not say how many points they are of.
     ValueError for EMS of another schedule, a grid that is not uniform, or a folder that exists; OSError for a full
     disk.
     """
     check_ems(ems, schedule)
-    step, uniform = (ems.lam[-1] - ems.lam[0]) / (len(ems.lam) - 1), np.linspace(*ems.lam[[0, -1]], len(ems.lam))
+    step, uniform = (ems.lam[-1] - ems.lam[0]) / (len(ems.lam) - 1), np.linspace(ems.lam[0], ems.lam[-1], len(ems.lam))
     off = np.abs(ems.lam - uniform).max() / step
     if off > 1e-6:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Sums of products over the points of a batch, which lose nothing of float32 numbers.
+"""Sums of products over the points of a batch, without loss of digits of float32 numbers.
 
     float64       where the device has it: a product of two float32 numbers has 48 bits and is exact          (1)
     compensated   pairs (high, low) of float32 numbers, for a TPU, whose float64 is emulated or missing:
@@ -22,8 +22,8 @@ RULES = ("float64", "compensated")
 def summation(factors, rule="auto"):
     """(add(sums, values, weight) -> sums, total(sums) -> float64 [groups, S, *D] on the host); sums begin as None.
 
-    values: arrays [groups, b, *D]; factors: S tuples, of which of them a term is the product (one or two); weight
-    [groups, b]: False for points that do not count. rule: float64 | compensated | auto, which is the first but on TPUs.
+    values: arrays [groups, b, *D]; factors: S tuples of one or two indices of values, whose product is a term; weight
+    [groups, b]: False for points that do not count. rule: float64 | compensated | auto (compensated on TPUs only).
     """
     if rule == "auto":
         rule = "compensated" if jax.default_backend() == "tpu" else "float64"
@@ -40,7 +40,7 @@ def _counted(values, weight):
 
 
 def _add(factors, sums, values, weight):
-    """Rule (1), whatever the precision of the model."""
+    """Adds by rule (1), whatever the precision of the model."""
     with jax.enable_x64(True):
         return _sum(factors, values, weight) if sums is None else _sum(factors, values, weight) + sums
 
@@ -53,7 +53,7 @@ def _sum(factors, values, weight):
 
 @partial(jax.jit, static_argnums=0)
 def _add_pairs(factors, sums, values, weight):
-    """Rule (2), point by point; sums: (high, low), each [groups, S, *D]."""
+    """Adds by rule (2), point by point; sums: (high, low), each [groups, S, *D]."""
     points = [jnp.moveaxis(x.astype(jnp.float32), 1, 0) for x in _counted(values, weight)]
     if sums is None:
         zero = jnp.zeros_like(jnp.stack([points[0][0]] * len(factors), axis=1))
@@ -75,14 +75,14 @@ def _total_of_pairs(sums):
 
 
 def _two_sum(a, b):
-    """The rounded a + b, and what was rounded off."""
+    """The rounded a + b, and its rounding error."""
     total = a + b
     of_b = total - a
     return total, (a - (total - of_b)) + (b - of_b)
 
 
 def _product(a, b=None):
-    """a b as a number and the rest of it; a itself, and 0, without b."""
+    """The rounded a b, and its rounding error; without b: a and 0."""
     if b is None:
         return a, jnp.zeros_like(a)
     (a, a_low), (b, b_low) = _halves(a), _halves(b)

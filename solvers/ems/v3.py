@@ -1,6 +1,6 @@
 """DPM-Solver-v3 (Zheng et al. 2023) as a table: an exponential solver tuned by empirical model statistics (EMS).
 
-With l, s, b of the model (estimation.py), f = (sigma eps - l x) / alpha, and s the start of a step (paper, Eqs. 8, 9, 14):
+With l, s, b of the model (estimation.py), f = (sigma eps - l x) / alpha, s the start of a step (paper, Eqs. 8, 9, 14):
 
     g(lam)  = e^{-int_s l'} f - B(lam),  l' the statistic s,   B(lam) = int_s^lam e^{-int_s s} b          (1)
     x_t     = alpha_t A [ x_s/alpha_s - int E B - sum_k g^(k) int E (lam - lam_s)^k/k! ]                   (2)
@@ -38,8 +38,8 @@ def dpm_v3(
 ) -> Table:
     """DPM-Solver-v3 of orders 1 to 3, for any time grid inside the range of `ems`.
 
-    Without any of order, variant, corrector and the pseudo flags, those that measured best for the number of steps and
-    the guidance that the statistics were made with (recipes.py); with some of them, or with `published`, the others are
+    If none of order, variant, corrector and the pseudo flags is given, they are those that measured best for the number
+    of steps and the guidance of the statistics (recipes.py). If some are given, or with `published`, the others are
     order=3, variant="taylor", corrector=True, and no pseudo derivatives.
 
     `variant`: "taylor", the published weights of (2), or in the predictor "dpmsolver": E counts as constant in the
@@ -74,7 +74,7 @@ def dpm_v3(
         points, pseudo = n - np.arange(p), predictor_pseudo
         b[n, :p], c[n] = _update(at, steps, n, points, pseudo, flat)
         count = p + int(corrector_pseudo)
-        if count > 1:  # otherwise the corrector has no more points than the predictor, and its result
+        if count > 1:  # otherwise the corrector has the points of the predictor, and gives the same
             points, pseudo = np.array([n, n + 1, *range(n - 1, n + 1 - count, -1)]), corrector_pseudo
         corrected[n, n + 1 - points], c_corrected[n] = _update(at, steps, n, points, pseudo)
     p, q = _f_pair(at, steps.l, prediction)
@@ -104,7 +104,7 @@ def _seen_from(n, points, steps):
     for k, point in enumerate(points):
         if point > n:
             S[k], B[k] = steps.S[n], steps.B[n]
-        for j in range(n - 1, point - 1, -1):  # back over step j, whose own B is seen from its start
+        for j in range(n - 1, point - 1, -1):  # back over step j; steps.B[j] is relative to the start of step j
             S[k] -= steps.S[j]
             B[k] -= np.exp(-S[k]) * steps.B[j]
     return S, B
@@ -131,7 +131,7 @@ def _f_pair(at, l, prediction):
 
 
 def _degenerate(ems, lam, published):
-    """As statistics; constants need no nodes but the ends, and the trapezoid's own."""
+    """l = 1, s = b = 0 as statistics. Constants need two nodes only, the published trapezoids as many as they have."""
     count = 1201 if published else 2
     lam = ems.lam if published and ems is not None else np.linspace(lam[0], lam[-1], count)
     one = np.ones(len(lam))

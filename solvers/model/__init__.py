@@ -1,4 +1,4 @@
-"""What stands between a network and a solver: wrappers that make it a `model(x [*D], t) -> out [*D]`, and its check."""
+"""Wrappers that make a network a `model(x [*D], t) -> out [*D]`, and `check_model`, which finds mistakes in them."""
 
 from solvers.model.faults import check_model
 from solvers.model.wrappers import (

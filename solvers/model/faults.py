@@ -1,4 +1,4 @@
-"""`check_model`: what is wrong with a function that was wrapped as a model, in sentences."""
+"""`check_model`: says in sentences what is wrong with a function that was wrapped as a model."""
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +10,8 @@ from solvers.prediction import convert
 
 ENTRIES = 2048  # numbers in all points together
 POINTS = 16, 256  # fewest and most points
-SUSPECT = 0.03  # an excess (readings.py) above asks for an explanation: another reading, or an input that is ignored
-UNSOUND = 0.5  # an excess above is a fault even if unexplained
+SUSPECT = 0.03  # above, an excess (readings.py) needs an explanation: another reading, or an input that is ignored
+UNSOUND = 0.5  # above, an excess is a fault even without an explanation
 
 
 def check_model(model, schedule, prediction, shape, key=None, data=None, t_start=None, t_end=None) -> list[str]:
@@ -59,7 +59,7 @@ def _evaluator(model, dtype):
 
 
 def _some(probe):
-    """x0 [P, *D] to look at outputs with, where it does not matter whether they denoise."""
+    """x0 [P, *D] for checks that need some input, whether or not it looks like data."""
     return 0.5 * np.roll(probe.noise, 1, axis=0) if probe.x0 is None else probe.x0
 
 
@@ -75,7 +75,7 @@ def _finite(probe) -> list[str]:
 
 
 def _purity(model, probe) -> list[str]:
-    """Do equal calls give equal outputs, and does a row of a batch depend on that row only?"""
+    """The fault if equal calls give different outputs, or if a row of a batch depends on other rows."""
     t = probe.times(_some(probe))[LEVELS // 2]
     x = probe.noisy(_some(probe), t)
     out, again = probe.call(x, t), probe.call(x, t)
@@ -93,12 +93,12 @@ def _purity(model, probe) -> list[str]:
 
 
 def _differ(a, b) -> bool:
-    """By more than a change in the order of sums does; NaN differs from nothing."""
+    """True if a and b differ by more than another order of summation explains; NaN never differs."""
     return bool(np.any(np.abs(a - b) > 1e-3 * np.sqrt(np.mean(np.square(a)))))
 
 
 def _skill(probe, declared) -> list[str]:
-    """The excess of the declared reading, and where it is too large an explanation."""
+    """The fault, with its explanation, if the excess of the declared reading is too large."""
     worst, _ = excess(probe, declared)
     if worst <= SUSPECT:
         return []

@@ -1,11 +1,11 @@
-"""Does a function have the form of a model, `model(x [*D], t) -> out [*D]`? Told from traces; nothing is computed."""
+"""Checks from traces, without computing, that a function has the form of a model, `model(x [*D], t) -> out [*D]`."""
 
 import jax
 import jax.numpy as jnp
 
 
 def interface(model, x, t) -> list[str]:
-    """What keeps it from being one, in sentences; x and t are the ShapeDtypeStructs of a sample and of a time."""
+    """Faults of the form, in sentences; x and t are the ShapeDtypeStructs of a sample and of a time."""
     try:
         out = jax.eval_shape(model, x, t)
     except Exception as error:
@@ -26,7 +26,7 @@ def interface(model, x, t) -> list[str]:
 
 
 def forward_mode(model, x, t) -> list[str]:
-    """Empty if the model can be differentiated in forward mode."""
+    """The fault if the model has no derivative in forward mode; else empty."""
     try:
         _lower(lambda x, t: jax.jvp(model, (x, t), (x, t)), x, t)
     except Exception as error:
@@ -39,12 +39,12 @@ def forward_mode(model, x, t) -> list[str]:
 
 
 def _lower(function, x, t):
-    """Traced and lowered for a batch of two: raises what a call would raise."""
+    """Traces and lowers the function for a batch of two; raises what a call would raise."""
     jax.jit(jax.vmap(function)).lower(*(jax.ShapeDtypeStruct((2, *a.shape), a.dtype) for a in (x, t)))
 
 
 def _shape(shape, wanted) -> list[str]:
-    """Batch axes, variance channels, and the rest."""
+    """Faults of the output's shape: a batch axis, variance channels, or another shape."""
     found = []
     if shape[:1] == (1,) and len(shape) == len(wanted) + 1:
         found.append(f"the model returns a batch axis, {shape} for a sample of shape {wanted}: return out[0]")
@@ -62,7 +62,7 @@ def _shape(shape, wanted) -> list[str]:
 
 
 def _untraceable(model, x, t, error) -> str:
-    """Why it does not run on one sample."""
+    """The fault if it does not run on one sample."""
     wide = jax.ShapeDtypeStruct((1, *x.shape), x.dtype)
     for how, time in (("x[None], t[None]", jax.ShapeDtypeStruct((1,), t.dtype)), ("x[None], t", t)):
         try:

@@ -21,15 +21,15 @@ import numpy as np
 from solvers.model.wrappers import TIME_UNITS
 from solvers.prediction import PREDICTIONS, convert
 
-LEVELS = 7  # of noise in (1): sigma / alpha from 20 to 1/20 of the size of x0
-STEPS = 20  # of DDIM
-FLOOR = 1e-6  # of sigma^2 / alpha^2: square errors below are round-off
-ACCURACY = 0.01  # of an excess: of those below, the one with more skill counts
-EXPLAINS = 4.0  # another reading explains an excess if its own is this much smaller, for each change that it makes,
+LEVELS = 7  # noise levels in (1): sigma / alpha from 20 to 1/20 of the size of x0
+STEPS = 20  # steps of DDIM
+FLOOR = 1e-6  # square errors below this share of sigma^2 / alpha^2 are round-off
+ACCURACY = 0.01  # excesses below this count as equal: the reading with more skill is preferred
+EXPLAINS = 4.0  # another reading explains an excess if its own is smaller by this factor for each change,
 SOUND = 0.25  # below this,
 SKILL = 0.05  # and its skill is above this
 
-# What a model may want instead of t: units of networks, the undoing of what its wrapper does to t, and x / alpha too.
+# What a model may want instead of t: a unit of networks, t before its wrapper changed it, or x / alpha as well.
 SCALED = {"t and x / alpha": lambda schedule, t: t, "sigma and x / alpha": TIME_UNITS["sigma"]}
 UNDONE = {"t / 1000": lambda schedule, t: t / 1000, "(t + 1) / 1000": lambda schedule, t: (t + 1) / 1000}
 UNITS = {"t": lambda schedule, t: t} | TIME_UNITS | UNDONE | SCALED
@@ -44,11 +44,11 @@ class Reading(NamedTuple):
     unit: str = "t"
 
     def changes(self, declared) -> int:
-        """In how many respects it differs from another."""
+        """The number of fields in which it differs from another reading."""
         return sum(a != b for a, b in zip(self, declared))
 
     def describe(self) -> str:
-        """For a sentence."""
+        """The reading as words of a sentence."""
         return f"{'minus ' if self.sign < 0 else ''}{self.prediction} of {self.unit}"
 
 
@@ -69,7 +69,7 @@ class Probe(NamedTuple):
         """[LEVELS], uniform in lam, from where x0 is almost lost in noise to where it is almost free of it."""
         middle = -0.5 * np.log(np.mean(x0**2) + 1e-12)
         lam = np.clip(self.schedule.lam(np.array(self.ends)), middle - np.log(20), middle + np.log(20))
-        return self.schedule.t_of_lam(np.linspace(*lam, LEVELS))
+        return self.schedule.t_of_lam(np.linspace(lam[0], lam[1], LEVELS))
 
     def out(self, unit, x, t):
         """The output [P, *D] for x at t where the model takes t in this unit."""
@@ -77,7 +77,7 @@ class Probe(NamedTuple):
         return self.call(x / scale, UNITS[unit](self.schedule, t))
 
     def outputs(self, unit, x0) -> list:
-        """The same for noisy x0 at each of the times."""
+        """The outputs for noisy x0 at each of the times."""
         return [self.out(unit, self.noisy(x0, t), t) for t in self.times(x0)]
 
 
@@ -99,19 +99,19 @@ def excess(probe, reading, outputs=None) -> tuple[float, float]:
 
 
 def _least_squares(columns, target):
-    """The linear combination of arrays that comes nearest to the target."""
+    """The linear combination of arrays that is nearest to the target."""
     a = np.stack([column.ravel() / (np.linalg.norm(column) + np.finfo(float).tiny) for column in columns], axis=1)
     return (a @ np.linalg.lstsq(a, target.ravel(), rcond=1e-6)[0]).reshape(target.shape)
 
 
 def best_reading(probe, declared, worst):
-    """The reading that explains the excess `worst` of the declared one, and its own; the declared one if none does."""
+    """(reading, its excess): the one that explains the excess `worst` of the declared one, which is the last resort."""
     found = {declared: (worst, 0.0)}
     for unit in UNITS:
         outputs = None if probe.x0 is None else probe.outputs(unit, probe.x0)
         for prediction, sign in product(PREDICTIONS, (1, -1)):
             reading = Reading(prediction, sign, unit)
-            # without data each takes a run of DDIM: leave out those that change both the time and the output
+            # without data each reading takes a run of DDIM: skip those that change both the time and the output
             if probe.x0 is not None or unit == declared.unit or reading.changes(declared) == 1:
                 value, skill = excess(probe, reading, outputs)
                 if value < SOUND and skill > SKILL:
@@ -121,7 +121,7 @@ def best_reading(probe, declared, worst):
 
 
 def explain(declared, worst, best, least) -> str:
-    """What the outputs look like instead, and what to do about it; the numbers are the excesses of the two."""
+    """A sentence that says what the outputs look like instead, and the remedy; worst and least: the two excesses."""
     remedies = []
     if best.prediction != declared.prediction:
         remedies.append(f"pass prediction={best.prediction!r}")
@@ -149,7 +149,7 @@ def _samples(probe, reading):
     """x0 [P, *D] by DDIM from lam = -5 to 5, or from end to end; None where they are not numbers of a usual size."""
     schedule = probe.schedule
     lam = np.clip(schedule.lam(np.array(probe.ends)), -5, 5)
-    times = schedule.t_of_lam(np.linspace(*lam, STEPS + 1))
+    times = schedule.t_of_lam(np.linspace(lam[0], lam[1], STEPS + 1))
     x = schedule.sigma(times[0]) * np.roll(probe.noise, 1, axis=0)  # not the noise that each sample will be given
     for t, after in pairwise(times):
         x0 = _denoised(probe, reading, t, x, probe.out(reading.unit, x, t))

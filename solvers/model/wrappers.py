@@ -31,7 +31,7 @@ class Bound:
         return self.evaluate(x, t, jnp.asarray(self.label)[None])[0]
 
     def evaluate(self, x, t, labels):
-        """All labels [k] at the same x and t, in one call of the denoiser: [k, *D]."""
+        """The predictions [k, *D] for all labels [k] at the same x and t, from one call of the denoiser."""
         sigma = jnp.asarray(t, x.dtype)
         if self.schedule is not None:
             alpha = jnp.asarray(self.schedule.alpha(t), x.dtype)
@@ -50,7 +50,7 @@ def bind(denoiser, label, schedule=None) -> Bound:
     return Bound(denoiser, label, schedule)
 
 
-def guided(conditional, unconditional, scale):
+def guided(conditional, unconditional, scale) -> Callable:
     """Classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598), eq. (4); at scale 1 and 0 exactly one of them.
 
     Both models must predict the same kind of output. Two `bind`s of one denoiser are evaluated as one batch of two;
@@ -74,7 +74,7 @@ def guided(conditional, unconditional, scale):
     return model
 
 
-def classifier_guidance(model, schedule, prediction: str, log_prob, scale):
+def classifier_guidance(model, schedule, prediction: str, log_prob, scale) -> Callable:
     """Guidance by a classifier of noisy data (Dhariwal and Nichol 2021, arXiv 2105.05233), eq. (3), for any prediction.
 
     `log_prob(x [*D], t) -> scalar` is log p(y | x_t) up to a constant. The output keeps the model's prediction. Where
@@ -91,7 +91,7 @@ def classifier_guidance(model, schedule, prediction: str, log_prob, scale):
     return guided_model
 
 
-def as_prediction(model, schedule, source: str, target: str):
+def as_prediction(model, schedule, source: str, target: str) -> Callable:
     """A model of prediction `source` as one of prediction `target`: any of eps, x0, v, score, flow.
 
     NaN where the source does not determine the target: x0, v and flow from eps or score where alpha = 0; eps, v, score
@@ -101,13 +101,13 @@ def as_prediction(model, schedule, source: str, target: str):
     return lambda x, t: translate(x, model(x, t), schedule.alpha(t), schedule.sigma(t), source, target)
 
 
-def static_threshold(model, schedule, prediction: str, bound=1.0):
+def static_threshold(model, schedule, prediction: str, bound=1.0) -> Callable:
     """Eq. (1): the model as one of x0, clipped. Build its table with prediction="x0"."""
     x0 = as_prediction(model, schedule, prediction, "x0")
     return lambda x, t: jnp.clip(x0(x, t), -bound, bound)
 
 
-def dynamic_threshold(model, schedule, prediction: str, ratio=0.995, least=1.0):
+def dynamic_threshold(model, schedule, prediction: str, ratio=0.995, least=1.0) -> Callable:
     """Eq. (2) (Imagen, Saharia et al. 2022, arXiv 2205.11487): the model as one of x0. Build its table with "x0".
 
     The quantile is over all entries of the sample, interpolated linearly. As in the published DPM-Solver++ the result
@@ -126,7 +126,7 @@ def dynamic_threshold(model, schedule, prediction: str, ratio=0.995, least=1.0):
     return model_x0
 
 
-def in_basis(model, basis):
+def in_basis(model, basis) -> Callable:
     """Eq. (5): the model in the coordinates y = U^T x of an orthogonal `basis` U [D, D] (columns: axes, flattened).
 
     y has the shape of x. Noise and the schedule are the same in both, so the same tables apply to y; so does every
@@ -159,7 +159,7 @@ TIME_UNITS = {
 }
 
 
-def time_units(network, schedule, unit):
+def time_units(network, schedule, unit) -> Callable:
     """`network(x [*D], time) -> out [*D]` that takes its time in `unit` as a model of the schedule's t.
 
     unit: a name of TIME_UNITS, or a function t -> time (with jnp.round for a network that needs whole labels; EMS
@@ -171,7 +171,7 @@ def time_units(network, schedule, unit):
     return lambda x, t: network(x, to(t))
 
 
-def mean_only(network, channels: int, axis=-1):
+def mean_only(network, channels: int, axis=-1) -> Callable:
     """The mean, the first `channels` along `axis`, of a network that also returns a variance (IDDPM, ADM)."""
 
     def model(x, t):

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from tests.conftest import CACHE
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["main", "experiments.ems.estimate"])
+CONTEXT.set_forkserver_preload(["main", "experiments.ems.find"])
 
 
 def start(work, *arguments, devices=2):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments import EXPERIMENTS
 from tests.helpers.places import ROOT
 
 ALLOWED = {
@@ -16,6 +17,7 @@ ALLOWED = {
     "models": {"models", "solvers", "numpy", "ml_dtypes", "jax", "flax", "orbax", "safetensors"},
     "experiments": {
         "experiments",
+        "configs.sections",
         "models",
         "gaussian",
         "solvers",
@@ -29,7 +31,7 @@ ALLOWED = {
         "filelock",
         "threadpoolctl",
     },
-    "main.py": {"experiments", "solvers.backend", "absl", "ml_collections", "jax"},
+    "main.py": {"experiments", "configs", "solvers.backend", "absl", "ml_collections", "jax"},
 }
 PEERS = ROOT / "experiments/peers/samplers.py"  # the one file that imports what others wrote, where it is installed
 LIBRARIES = {"torch", "diffusers", "k_diffusion"}
@@ -80,6 +82,86 @@ def test_no_folder_of_solvers_imports_upward():
             if top == "solvers" and part not in INSIDE_SOLVERS[own] | {own}:
                 fine = (ROOT / f"solvers/{part}.py").exists()
                 assert fine, f"{path.relative_to(ROOT)} imports {name}: it may import {INSIDE_SOLVERS[own]} and files"
+
+
+FLOORS = (  # of experiments/: a folder imports those of lower floors only
+    ("data", "metrics"),
+    ("support",),
+    ("build",),
+    ("sampling", "structure"),
+    ("ems", "flows"),
+    ("images", "compare", "networks", "checks"),
+    ("timing", "peers"),
+)
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+WITHOUT_FACE = ("data", "metrics", "support")  # whose modules are imported from outside; of others, the folder itself
+ONLY = {  # what the lowest floors may import beside libraries
+    "data": ("experiments.data", "solvers.npz", "solvers.fingerprint"),
+    "metrics": ("experiments.data", "experiments.metrics", "models", "solvers.npz", "solvers.fingerprint"),
+}
+ROOMS = [(path.parent.name, path) for path in sorted((ROOT / "experiments").glob("*/*.py"))]
+RECIPES = {f"experiments.{experiment.module}" for experiment in EXPERIMENTS.values()}
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+@pytest.mark.parametrize("room, path", ROOMS, ids=[module_of(path) for _, path in ROOMS])
+def test_no_room_of_experiments_imports_upward(room, path):
+    assert room in FLOOR, f"state here on which floor experiments/{room} is"
+    for name in imported(path):
+        top, _, inner = name.partition(".")
+        if top != "experiments":
+            assert (
+                room not in ONLY
+                or top in sys.stdlib_module_names
+                or not (ROOT / top).exists()
+                or name.startswith(ONLY[room])
+            ), f"{module_of(path)} imports {name}; {room} may import {ONLY[room]}"
+            continue
+        other = inner.split(".")[0]
+        if other == room:
+            continue
+        fine = FLOOR[other] < FLOOR[room] or (room, other) == ("metrics", "data")
+        assert fine, f"{module_of(path)}, on floor {FLOOR[room]}, imports {name} of floor {FLOOR[other]}"
+        if other not in WITHOUT_FACE:
+            assert not (ROOT / "experiments" / f"{'/'.join(inner.split('.')[:2])}.py").exists(), (
+                f"{module_of(path)} imports {name}, a file of another folder: import it from experiments.{other}"
+            )
+
+
+def test_rooms_have_no_circles():
+    """Files of a folder may import each other, in one direction."""
+    names = {module_of(path): {*imported(path)} for _, path in ROOMS}
+    edges = {
+        own: {other for other in names if other != own and any(f"{name}.".startswith(f"{other}.") for name in wanted)}
+        for own, wanted in names.items()
+    }
+    faces = {f"experiments.{room}" for room in FLOOR}
+    edges = {own: others - faces for own, others in edges.items() if own not in faces}
+    while free := {own for own, others in edges.items() if not others & edges.keys()}:
+        edges = {own: others for own, others in edges.items() if own not in free}
+    assert not edges, f"these import each other: {sorted(edges)}"
+
+
+@pytest.mark.parametrize("module", sorted(RECIPES))
+def test_recipes_import_no_recipe(module):
+    path = ROOT / f"{module.replace('.', '/')}.py"
+    for name in imported(path):
+        assert not {name, name.rpartition(".")[0]} & (RECIPES - {module}), f"{module} imports {name}"
+
+
+def test_config_is_a_parameter_of_run_and_in_build_only():
+    """Below, functions take values: what a function depends on is seen in its parameters."""
+    for path in (ROOT / "experiments").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, (ast.FunctionDef, ast.Lambda)):
+                names = [argument.arg for argument in node.args.args + node.args.kwonlyargs]
+                fine = getattr(node, "name", "") == "run" or path.parent.name == "build"
+                assert "config" not in names or fine, f"{module_of(path)}:{node.lineno} takes a config"
+            if isinstance(node, ast.Attribute) and ast.unparse(node) == "config.experiment":
+                raise AssertionError(f"{module_of(path)}:{node.lineno}: config.experiment is read by main.py alone")
 
 
 @pytest.mark.parametrize("layer", ["solvers", "gaussian", "models"])

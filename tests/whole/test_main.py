@@ -4,15 +4,14 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import main
 from configs import default, fashion_mnist, toy_gmm
-from experiments.build import schedules as build
-from experiments.build.network import build_labels, build_mixture, build_model
-from experiments.build.tables import build_table
+from experiments import EXPERIMENTS, build
 from experiments.sampling import exact
 from experiments.support import errors, keys
 from solvers import SOLVERS
@@ -42,12 +41,13 @@ def test_configs_build(module, variant):
     assert set(config.keys()) == set(default.get_config().keys())
     assert config.is_locked
     json.loads(config.to_json_best_effort())
-    for label, options in build.build_solvers(config):
-        for nfe in build.build_nfes(config):
+    problem = build.problem(config)
+    for label, options in build.solvers(config):
+        for nfe in build.nfes(config):
             if options["name"] != "dpm_v3":
-                table = build_table(config, options, nfe, "x0")
+                table = problem.tables.build(options, nfe)
                 assert table.nfe == nfe, label
-    with pytest.raises(ValueError, match="known is smoke"):
+    with pytest.raises(ValueError, match="known are smoke; did you mean smoke?"):
         module.get_config("smok")
 
 
@@ -57,9 +57,11 @@ def test_configs_build(module, variant):
         ("--config.sovler.order=2", 2, "unknown key 'sovler' in --config.sovler.order; keys of config are: ablation,"),
         ("--config.solver.ordr=2", 2, "keys of config.solver are: coordinates, corrector, "),
         ("--config.nfe.a=2", 2, "none: it is a value"),
-        ("--config.solver.order=x", 2, "invalid literal"),
-        ("--config=configs/nothing.py", 2, "configs/fashion_mnist.py"),
-        ("--config=configs/toy_gmm.py:smok", 2, "known is smoke"),
+        ("--config.solver.order=x", 2, "solver.order must be an integer, got 'x'"),
+        ("--config.sample.count=1.5", 2, "sample.count must be an integer, got '1.5'"),
+        ("--config.convergence.schedules=edm", 2, "benchmark does not read it; these do: convergence. Leave it out"),
+        ("--config=configs/teleprot.py", 2, f"no config file {ROOT}/configs/teleprot.py; this project has configs/"),
+        ("--config=configs/toy_gmm.py:smok", 2, f"{ROOT}/configs/toy_gmm.py: unknown variant 'smok'"),
         ("--config.experiment=bench", 1, "known are benchmark, sample, score, reference, ems, convert, train"),
         ("nonsense", 2, "unexpected argument 'nonsense'"),
     ],
@@ -74,7 +76,9 @@ def test_mistakes_are_one_line_that_lists_what_is_known(argument, status, expect
 
 def test_help_names_the_experiments():
     done = subprocess.run([sys.executable, "main.py", "--help"], cwd=ROOT, capture_output=True, text=True)
-    assert all(name in done.stdout for name in (*main.EXPERIMENTS, "--workdir", "configs/default.py"))
+    short = subprocess.run([sys.executable, "main.py", "-h"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == short.returncode == 0 and done.stdout == short.stdout
+    assert all(text in done.stdout for text in (*EXPERIMENTS, "--workdir", "configs/sections/"))
 
 
 @pytest.mark.parametrize(
@@ -93,7 +97,7 @@ def test_help_names_the_experiments():
 )
 def test_impossible_tables_are_config_errors(options, expected):
     with pytest.raises(errors.ConfigError) as error:
-        build_table(small(), options, 6, "x0")
+        build.problem(small()).tables.build(options, 6)
     assert expected in str(error.value)
 
 
@@ -126,7 +130,7 @@ def test_impossible_configs_are_config_errors(key, value, expected, tmp_path):
 @pytest.mark.parametrize("nfe", [1, 2, 5, 6, 35])
 def test_heun_takes_the_configured_number_of_evaluations(nfe):
     config = small(**{"grid.name": "karras"})
-    table = build_table(config, {"name": "edm_heun"}, nfe, "x0")
+    table = build.problem(config).tables.build({"name": "edm_heun"}, nfe)
     assert table.nfe == nfe
     published = {35: 18, 5: 3, 1: 1}  # intervals, the last one to sigma = 0
     if nfe in published:
@@ -136,31 +140,28 @@ def test_heun_takes_the_configured_number_of_evaluations(nfe):
 def test_one_solver_may_differ_in_its_grid_and_at_one_nfe():
     config = small(**{"grid.name": "lam_uniform"})
     options = {"name": "unipc", "order": 3, "at_nfe": {5: {"order": 1}}, "grid": {"name": "given", "times": EDM_TIMES}}
-    table = build_table(config, options, 5, "x0")
+    tables = build.problem(config).tables
+    table = tables.build(options, 5)
     np.testing.assert_array_equal(table.t, EDM_TIMES[:-1])
-    first_order = build_table(config, {"name": "unipc", "order": 1, "grid": options["grid"]}, 5, "x0")
+    first_order = tables.build({"name": "unipc", "order": 1, "grid": options["grid"]}, 5)
     np.testing.assert_array_equal(table.b, first_order.b)
 
 
 def test_labels():
-    network = build_model(small())._replace(classes=10)
-    config = small()
-    assert build_labels(config, network, [0, 11]).tolist() == [10, 10]
-    config.model.labels = "all"
-    assert build_labels(config, network, [0, 11]).tolist() == [0, 1]
-    config.model.labels = "3"
-    assert build_labels(config, network, [0, 11]).tolist() == [3, 3]
-    config.model.labels = "10"
+    problem = build.problem(small())
+    problem = replace(problem, network=problem.network._replace(classes=10))
+    for rule, expected in {"none": [10, 10], "all": [0, 1], "3": [3, 3]}.items():
+        assert replace(problem, rule=rule).labels([0, 11]).tolist() == expected
     with pytest.raises(errors.ConfigError, match="below 10"):
-        build_labels(config, network, [0])
+        replace(problem, rule="10").labels([0])
 
 
 def test_exact_solution_of_a_gaussian():
     """One component: x_T / sigma-scaled deviations shrink by the ratio of standard deviations."""
-    config = small(**{"mixture.components": 1})
-    mixture, schedule, network = build_mixture(config), build.build_schedule(config), build_model(config)
+    problem = build.problem(small(**{"mixture.components": 1}))
+    mixture, network = problem.exact, problem.network
     x = 80.0 * keys.initial_noise(0, np.arange(3), (2,))
-    got = exact.solve(network.make(network.params, 0), schedule, x, 80.0, 0.002)
+    got = exact.solve(network.make(network.params, 0), problem.schedule, x, 80.0, 0.002)
     basis, variances, mean = mixture.basis[0], mixture.variances[0], mixture.means[0]
     gain = np.sqrt((variances + 0.002**2) / (variances + 80.0**2))
     np.testing.assert_allclose(got, mean + ((x - mean) @ basis * gain) @ basis.T, atol=1e-7)

@@ -79,3 +79,11 @@ def test_names_in_messages_exist():
                 importlib.import_module(f"{value.__name__}.{part}")
             value = getattr(value, part, None)
             assert value is not None, f"{file} speaks of {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=[f"{path.parent.name}/{path.name}" for path in FILES])
+def test_no_docstring_begins_with_of(path):
+    """It says what the thing is, not what it is of."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            assert not (ast.get_docstring(node) or "").startswith("Of "), getattr(node, "name", path.name)

@@ -4,12 +4,10 @@ import numpy as np
 import pytest
 
 from configs import toy_gmm
+from configs.sections import Ems
+from experiments import build, ems
 from experiments.build import bases
-from experiments.build.network import build_model
-from experiments.build.tables import build_table
-from experiments.ems.estimate import compute
-from experiments.sampling import draw as runner
-from experiments.support.mesh import make_mesh
+from experiments.sampling import Sampler
 
 
 def config(basis, **mixture):
@@ -19,24 +17,22 @@ def config(basis, **mixture):
     return c
 
 
-def draw(c, table):
-    network = build_model(c)
-    one = runner.make_draw(network.make, network.shape, 80.0, network.basis is not None)
-    fixed = {"seed": 0, "indices": np.arange(8), "labels": np.zeros(8), "batch": 8, "mesh": make_mesh()}
-    return runner.collect(one, network.params, table.astype(np.float32), table.nfe, **fixed)[0]
+def draw(c, options, nfe, statistics=None):
+    problem = build.problem(c)
+    return Sampler(problem, 8).collect(build.method(problem, "", options, nfe, statistics), np.arange(8))[0]
 
 
 @pytest.mark.parametrize("basis", ["dct", "pca", "channels"])
 def test_a_basis_is_orthogonal_and_tables_do_not_see_it(basis):
-    network = build_model(config(basis, shape=(2, 3, 2)))
+    network = build.problem(config(basis, shape=(2, 3, 2))).network
     np.testing.assert_allclose(network.basis.T @ network.basis, np.eye(12), atol=1e-12)
     x = np.random.default_rng(0).normal(size=(4, 2, 3, 2))
     turned = bases.coordinates(network.basis, x)
     np.testing.assert_allclose(np.linalg.norm(turned.reshape(4, -1), axis=1), np.linalg.norm(x.reshape(4, -1), axis=1))
     pixels, other = (config(b, shape=(2, 3, 2)) for b in ("pixels", basis))
-    table = build_table(pixels, {"name": "unipc", "order": 2}, 8, "x0")
+    unipc = {"name": "unipc", "order": 2}, 8
     # float32 along 8 steps from 80: round-off 6e-8 of 80, times a few
-    np.testing.assert_allclose(draw(pixels, table), draw(other, table), rtol=0, atol=5e-5)
+    np.testing.assert_allclose(draw(pixels, *unipc), draw(other, *unipc), rtol=0, atol=5e-5)
 
 
 def test_principal_components_make_a_gaussian_exact(tmp_path):
@@ -46,15 +42,13 @@ def test_principal_components_make_a_gaussian_exact(tmp_path):
         c = config(basis, shape=(6,), components=1, radius=0.8)
         c.ems.nodes, c.ems.points, c.ems.probes = 120, 256, 0
         c.grid.t_start = c.grid.t_end = None
-        network = build_model(c)
-        ems = compute(c, network, tmp_path / basis)
-        coarse = build_table(c, {"name": "dpm_v3", "order": 1}, 2, "x0", ems)
-        fine = build_table(config("pixels", shape=(6,), components=1), {"name": "unipc", "order": 3}, 200, "x0")
-        reference = draw(config("pixels", shape=(6,), components=1, radius=0.8), fine)
-        errors[basis] = np.abs(draw(c, coarse) - reference).max()
+        statistics = ems.compute(build.problem(c), build.settings(c.ems, Ems), tmp_path / basis)
+        in_pixels = config("pixels", shape=(6,), components=1, radius=0.8)
+        reference = draw(in_pixels, {"name": "unipc", "order": 3}, 200)
+        errors[basis] = np.abs(draw(c, {"name": "dpm_v3", "order": 1}, 2, statistics) - reference).max()
     assert errors["pca"] < 2e-3 < 0.02 < errors["pixels"], errors
 
 
 def test_an_unknown_basis_is_named():
     with pytest.raises(ValueError, match="unknown ems.basis 'fourier': known are dct, channels, pca"):
-        build_model(config("fourier"))
+        build.problem(config("fourier"))

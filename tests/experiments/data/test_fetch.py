@@ -233,7 +233,7 @@ def test_a_file_that_was_put_there_by_hand(publisher, tmp_path, monkeypatch):
 
     (tmp_path / "net.pkl").write_bytes(OTHER)
     with monkeypatch.context() as patch:
-        patch.setattr(fetch.report, "write_json", read_only)
+        patch.setattr(fetch.files, "write_json", read_only)
         assert get(publisher, tmp_path).read_bytes() == OTHER and left_in(tmp_path) == ["net.pkl"]
     assert get(publisher, tmp_path).read_bytes() == OTHER and not publisher.seen
     (tmp_path / "net.pkl").write_bytes(OTHER[1:])
@@ -280,12 +280,12 @@ def test_a_full_disk_keeps_what_has_arrived(publisher, tmp_path, monkeypatch):
 
 
 def test_an_interrupt_keeps_what_has_arrived(publisher, tmp_path, monkeypatch):
-    class Interrupted(download.tqdm):
+    class Interrupted(download.Progress):
         def update(self, n=1):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(download, "tqdm", Interrupted)
+        patch.setattr(download, "Progress", Interrupted)
         get(publisher, tmp_path)
     assert left_in(tmp_path) == ["net.pkl.part", "net.pkl.part.json"]
     assert get(publisher, tmp_path).read_bytes() == CONTENT

@@ -69,7 +69,7 @@ def test_moments_do_not_depend_on_the_number_of_devices(tmp_path, monkeypatch):
 
 
 class Bar:
-    """In place of tqdm: what is alive on the devices whenever a batch is done."""
+    """In place of Progress: what is alive on the devices whenever a batch is done."""
 
     def __init__(self, **options):
         self.total, Bar.seen = 0, []
@@ -93,7 +93,7 @@ def test_memory_is_one_block_whatever_the_grid(rule, tmp_path, monkeypatch):
     """On the devices exactly the same for twice the noise levels, or four times the points. On the host, beside the
     points, the sums are all that grows: by 8 levels here (to a quarter: other things of the process come and go).
     """
-    monkeypatch.setattr(ems_units, "tqdm", Bar)
+    monkeypatch.setattr(ems_units, "Progress", Bar)
     device, host, size = [], [], 2000
     for levels, count in ((8, 64), (8, 64), (16, 64), (8, 256)):  # the first compiles for all
         plan = Plan(lambda _, x, t, label: jnp.tanh(x), (), EDM(), np.linspace(-2, 2, levels), jax.random.key(0))

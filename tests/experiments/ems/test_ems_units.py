@@ -6,6 +6,7 @@ import resource
 import shutil
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -13,8 +14,9 @@ import numpy as np
 import pytest
 
 from configs import toy_gmm
-from experiments.build.network import build_model
-from experiments.ems import estimate as ems
+from configs.sections import Ems
+from experiments import build
+from experiments.ems import find
 from experiments.ems import units as ems_units
 from solvers import npz
 from solvers.ems import load_ems
@@ -35,7 +37,7 @@ def small(**overrides):
 
 def make(workdir, **overrides):
     config = small(**overrides)
-    return ems.compute(config, build_model(config), Path(workdir))
+    return find.compute(build.problem(config), build.settings(config.ems, Ems), Path(workdir))
 
 
 def units(workdir) -> dict:
@@ -69,7 +71,7 @@ def gathered(monkeypatch):
 
 def killed_at(event, rule, workdir):
     """A run that kills itself (SIGKILL) at so manieth call or return in the code that gathers and writes."""
-    files, count = ("ems_units.py", "npz.py", "zipfile.py", "tempfile.py", "ems.py", "moments.py"), 0
+    files, count = ("units.py", "npz.py", "zipfile.py", "tempfile.py", "find.py", "moments.py"), 0
 
     def watch(frame, kind, argument):
         nonlocal count
@@ -162,17 +164,17 @@ def test_a_damaged_result_is_made_again_from_its_units(whole, tmp_path, capsys, 
 
 def test_a_model_that_is_not_finite_loses_one_unit(whole, tmp_path, gathered, monkeypatch):
     rule, _, ems_of_whole = whole
-    plan_of, level = ems.make_plan, 7
+    plan_of, level = find.make_plan, 7
 
-    def broken_plan(config, network):
-        plan = plan_of(config, network)
+    def broken_plan(*args):
+        plan = plan_of(*args)
         t = plan.schedule.t_of_lam(plan.lam[level])
         at_t = lambda time: jnp.abs(time / t - 1) < 1e-3  # noqa: E731
         return plan._replace(model=lambda p, x, time, *c: jnp.where(at_t(time), jnp.nan, plan.model(p, x, time, *c)))
 
     lam = ems_of_whole.lam[level]
     with monkeypatch.context() as m, pytest.raises(ValueError, match=f"lam={lam:.4g} .t={np.exp(-lam):.4g}"):
-        m.setattr(ems, "make_plan", broken_plan)
+        m.setattr(find, "make_plan", broken_plan)
         make(tmp_path, **{"ems.rule": rule})
     assert gathered == [(0, 0), (0, 5)]
     assert [name[-8:] for name in units(tmp_path) if "states" not in name] == ["/0-5.npz"]
@@ -204,7 +206,7 @@ def test_asking_again_does_not_compute(tmp_path, gathered, monkeypatch):
     first = make(tmp_path)
     gathered.clear()
     with monkeypatch.context() as m:
-        m.setattr(ems, "gather_all", lambda *a: pytest.fail("asked for what is there"))
+        m.setattr(find, "gather_all", lambda *a: pytest.fail("asked for what is there"))
         again = make(tmp_path)
     for name in "lsb":  # the file has float32
         np.testing.assert_allclose(getattr(again, name), getattr(first, name), rtol=2**-24, atol=1e-37)
@@ -227,9 +229,8 @@ def test_units_of_other_statistics_are_not_used(other, tmp_path, gathered):
 
 
 def test_guidance_has_units_of_its_own():
-    guided = small(**{"guidance.scale": 2.0})
-    network = build_model(small())
-    assert ems.identity(guided, network) != ems.identity(small(), network)
+    problem = build.problem(small())
+    assert replace(problem, guidance=2.0).identity != problem.identity
 
 
 @pytest.mark.parametrize("option", ["shard", "block"])

@@ -8,7 +8,10 @@ import pytest
 
 import gaussian
 from configs import flows_2d as configs
+from experiments import build
+from experiments.flows import fields
 from experiments.flows import plane as flows_2d
+from experiments.flows.laws import distributions, follow_all, times_of
 from experiments.sampling import exact
 from experiments.support.errors import ConfigError
 from solvers.schedule import EDM, VP, Flow
@@ -16,18 +19,23 @@ from solvers.schedule import EDM, VP, Flow
 SCHEDULES = {"edm": EDM(), "vp": VP(), "flow": Flow()}
 
 
+def the_laws():
+    config = configs.get_config()
+    return distributions(build.mixture(config), config.mixture.seed, config.flows.points)
+
+
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_score_is_the_slope_of_the_log_density(name):
     """Central differences of step h are off by h^2 / 6 times the third derivative, of order 1 / sigma^3 here."""
-    schedule, laws = SCHEDULES[name], flows_2d.distributions(configs.get_config())
+    schedule, laws = SCHEDULES[name], the_laws()
     for law in laws.values():
-        found = flows_2d.field(law, schedule, 0.7, count=9)
+        found = fields.field(law, schedule, 0.7, count=9)
         t = schedule.t_of_lam(-np.log(0.7))
         alpha, sigma = schedule.alpha(t), schedule.sigma(t)
         points = np.stack(np.meshgrid(found.axis, found.axis), axis=-1)
         for axis in (0, 1):
             step = 1e-3 * np.eye(2)[axis]
-            up, down = (np.log(flows_2d.density(law, (points + s).reshape(-1, 2), alpha, sigma)) for s in (step, -step))
+            up, down = (np.log(fields.density(law, (points + s).reshape(-1, 2), alpha, sigma)) for s in (step, -step))
             np.testing.assert_allclose(found.score[..., axis], ((up - down) / 2e-3).reshape(9, 9), rtol=1e-4, atol=1e-4)
 
 
@@ -35,13 +43,13 @@ def test_density_integrates_to_one():
     """The trapezoid rule over 5 sigma and more of a smooth function is exact to far below 1e-4."""
     axis = np.linspace(-6, 6, 241)
     points = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
-    for law in flows_2d.distributions(configs.get_config()).values():
-        total = flows_2d.density(law, points, 0.9, 0.5).sum() * (axis[1] - axis[0]) ** 2
+    for law in the_laws().values():
+        total = fields.density(law, points, 0.9, 0.5).sum() * (axis[1] - axis[0]) ** 2
         assert total == pytest.approx(1, abs=1e-4)
 
 
 def test_the_three_have_equal_mean_and_covariance():
-    laws = flows_2d.distributions(configs.get_config())
+    laws = the_laws()
     mixture, normal, points = (laws[name] for name in ("mixture", "gaussian", "delta"))
     covariances = [(u * v) @ u.T for u, v in zip(mixture.basis, mixture.variances, strict=True)]
     mean = mixture.weights @ mixture.means
@@ -60,12 +68,12 @@ def test_schedules_lead_to_the_same_ends():
 
     1e-3: UniPC of order 2 at least with 400 steps of 0.02 in lam, on data of scale 1.
     """
-    laws, z = flows_2d.distributions(configs.get_config()), np.random.default_rng(0).normal(size=(5, 2))
+    laws, z = the_laws(), np.random.default_rng(0).normal(size=(5, 2))
     ends = {}
     for name, schedule in SCHEDULES.items():
-        times = flows_2d.times_of(schedule, (20.0, 0.01), 401)
+        times = times_of(schedule, (20.0, 0.01), 401)
         np.testing.assert_allclose(schedule.sigma(times[[0, -1]]) / schedule.alpha(times[[0, -1]]), (20, 0.01))
-        paths = flows_2d.trajectories(laws, schedule, times, z)
+        paths = follow_all(laws, schedule, times, z)
         ends[name] = np.stack([paths[law][0][-1] / schedule.alpha(times[-1]) for law in laws])
         np.testing.assert_allclose(ends[name], ends["edm"], rtol=0, atol=1e-3)
     schedule = SCHEDULES["edm"]
@@ -78,9 +86,7 @@ def test_schedules_lead_to_the_same_ends():
 def test_run(tmp_path, capsys):
     config = configs.get_config("smoke")
     found = flows_2d.run(config, tmp_path)
-    assert {p.name for p in tmp_path.iterdir()} == {
-        *("config.json", "flow_vp.png", "parting.png", "results.csv", "results.json")
-    }
+    assert {p.name for p in tmp_path.iterdir()} == {*("flow_vp.png", "parting.png", "results.csv", "results.json")}
     written = list(csv.DictReader(open(tmp_path / "results.csv")))
     assert [float(row["denoised"]) for row in written] == [row["denoised"] for row in found["rows"]]
     assert len(written) == 2 * config.flows.levels
@@ -90,14 +96,12 @@ def test_run(tmp_path, capsys):
     )
 
 
-def test_mistakes_are_config_errors(tmp_path):
-    config = configs.get_config("smoke")
-    config.flows.range = (0.1, 2.0)
-    with pytest.raises(ConfigError, match="falling"):
-        flows_2d.run(config, tmp_path)
-    config.flows.schedules = ()
-    with pytest.raises(ConfigError, match="flows.schedules is empty"):
-        flows_2d.run(config, tmp_path)
-    config.mixture.shape = (3,)
-    with pytest.raises(ConfigError, match="plane"):
+@pytest.mark.parametrize(
+    "key, value, message",
+    [("flows.range", (0.1, 2.0), "falling"), ("flows.schedules", (), "one schedule"), ("mixture.shape", (3,), "plane")],
+)
+def test_mistakes_are_config_errors(tmp_path, key, value, message):
+    config, (section, name) = configs.get_config("smoke"), key.split(".")
+    config[section][name] = value
+    with pytest.raises(ConfigError, match=message):
         flows_2d.run(config, tmp_path)

@@ -2,7 +2,6 @@
 
 import csv
 import json
-from functools import partial
 
 import jax
 import numpy as np
@@ -10,10 +9,10 @@ import pytest
 
 import gaussian
 from configs import default
-from experiments.data import fashion_mnist as data
-from experiments.data import pixels
+from experiments.data import datasets, pixels
+from experiments.data.arrays import Dataset
 from experiments.flows import numbers, trajectories
-from experiments.flows.integrate import follow
+from experiments.flows.integrate import Ode, follow, follow_closed_forms, follow_exactly
 from experiments.sampling import exact
 from experiments.structure.explained import closed_form
 from experiments.support.errors import ConfigError
@@ -46,8 +45,8 @@ def test_follow_is_the_closed_form_on_a_gaussian(name):
     schedule, law, errors = SCHEDULES[name], the_gaussian(), []
     for n in (101, 201):
         times = levels(schedule, n)
-        found = follow(EXACT, law, schedule, times, noise(schedule))
-        wanted = trajectories.follow_exactly(law, schedule, times, noise(schedule))
+        found = follow(EXACT, law, Ode(schedule, times, noise(schedule)))
+        wanted = follow_exactly(law, Ode(schedule, times, noise(schedule)))
         assert [a.shape for a in found] == [(n, 3, *SHAPE)] * 2 and found[0].dtype == np.float64
         scale = np.hypot(schedule.alpha(times), schedule.sigma(times))[:, None, None, None, None]
         errors.append([np.abs((a - b) / s).max() for a, b, s in zip(found, wanted, (scale, 1))])
@@ -62,7 +61,7 @@ def test_follow_ends_where_adaptive_integration_does(name):
     schedule, law = SCHEDULES[name], gaussian.from_covariances(*three_components())
     times, start = levels(schedule, 401), noise(schedule)
     with jax.enable_x64(True):
-        x, _ = follow(EXACT, law, schedule, times, start)
+        x, _ = follow(EXACT, law, Ode(schedule, times, start))
         wanted = exact.solve(gaussian.denoiser(law, schedule), schedule, start, times[0], times[-1])
     np.testing.assert_allclose(x[-1], wanted, rtol=0, atol=2e-4)
 
@@ -70,18 +69,18 @@ def test_follow_ends_where_adaptive_integration_does(name):
 def test_batches_and_labels_reach_every_sample():
     schedule, law = EDM(), gaussian.from_covariances(*three_components())
     times, start = levels(schedule, 6), noise(schedule, 5).astype(np.float32)
-    seen = []
+    ode, seen = Ode(schedule, times, start), []
 
     def of_component(mixture, x, level, label):
         return gaussian.posterior_mean(gaussian.component(mixture, label), x, *level[:2])
 
     labels = np.array([0, 1, 2, 1, 0])
-    whole = follow(of_component, law, schedule, times, start, labels, batch=6)
-    parts = follow(of_component, law, schedule, times, start, labels, batch=2, progress=seen.append)
+    whole = follow(of_component, law, ode, labels, batch=6)
+    parts = follow(of_component, law, ode, labels, batch=2, progress=seen.append)
     assert sum(seen) == 5 and whole[0].dtype == np.float32
     for a, b in zip(whole, parts, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
-    alone = follow(EXACT, gaussian.component(law, 1), schedule, times, start[3:4])
+    alone = follow(EXACT, gaussian.component(law, 1), ode._replace(start=start[3:4]))
     np.testing.assert_allclose(whole[1][:, 3:4], alone[1], rtol=1e-5, atol=1e-5)
 
 
@@ -98,7 +97,7 @@ def test_a_gaussian_network_is_its_gaussian():
     """What the comparison says of a network that is the closed form, and of one whose mean is off by 0.2."""
     schedule, law = VP(), the_gaussian()
     times = levels(schedule, 161)
-    mine = trajectories.follow_exactly(law, schedule, times, noise(schedule, 40).astype(np.float32))
+    mine = follow_exactly(law, Ode(schedule, times, noise(schedule, 40).astype(np.float32)))
     shifted = tuple(states + 0.2 * s for states, s in zip(mine, (schedule.alpha(times)[:, None, None, None, None], 1)))
     others = [("gaussian", law, mine), ("mixture", None, shifted)]
     found = numbers.compare(mine, others, schedule, times, threshold=0.01, shown=2)
@@ -152,19 +151,14 @@ def test_closed_forms_with_labels_are_those_of_the_class():
     images, schedule = pixels.to_float(images), EDM()
     times, start = levels(schedule, 101), noise(schedule, 5).astype(np.float32)
     labels = np.array([2, 0, 2, 1, 0])
-    integrate = partial(follow, schedule=schedule, times=times)
-    found = {
-        name: solution
-        for name, _, solution in trajectories.solutions(
-            images, classes, schedule, times, start, labels, True, integrate
-        )
-    }
+    solutions = follow_closed_forms(images, classes, Ode(schedule, times, start), labels, follow)
+    found = {name: solution for name, _, solution in solutions}
     assert list(found) == ["gaussian", "class_gaussian", "class_delta"]
     for i, label in enumerate(labels):
         mine = images[classes == label]
         covariance = np.cov(mine.reshape(100, -1).astype(np.float64).T)
         law = gaussian.from_covariances([1.0], mine.mean(axis=0, dtype=np.float64)[None], covariance[None])
-        wanted = trajectories.follow_exactly(law, schedule, times, start[i : i + 1])
+        wanted = follow_exactly(law, Ode(schedule, times, start[i : i + 1]))
         np.testing.assert_allclose(found["class_gaussian"][1][:, i], wanted[1][:, 0], rtol=0, atol=2e-4)
         # The delta's trajectory ends in an image of the class.
         distance = np.abs(mine - found["class_delta"][1][-1, i]).reshape(len(mine), -1).max(axis=1)
@@ -180,10 +174,10 @@ def toy_config():
 
 def test_run(tmp_path, monkeypatch, capsys):
     images, classes = toy_images()
-    monkeypatch.setattr(data, "load", lambda *_: (images, classes, None, None))
+    monkeypatch.setitem(datasets.DATASETS, "fashion_mnist", lambda path: Dataset(images, classes, None, None, 3))
     result = trajectories.run(toy_config(), tmp_path)
     files = ["trajectories.png", "samples.png", "denoised.png", "modes.png", "plane.png"]
-    for name in [*files, "config.json", "results.csv", "results.json"]:
+    for name in [*files, "results.csv", "results.json"]:
         assert (tmp_path / name).stat().st_size > 0
     assert [row["name"] for row in result["summary"]] == ["gaussian", "mixture", "delta"]
     written = list(csv.DictReader(open(tmp_path / "results.csv")))
@@ -196,11 +190,9 @@ def test_run(tmp_path, monkeypatch, capsys):
     assert "class mixture" in printed and "0.0130 (0.0073)" in printed
 
 
-def test_mistakes_are_config_errors(tmp_path):
+@pytest.mark.parametrize("key, value, message", [("count", 1, "at least 2"), ("levels", 1, "from 4")])
+def test_mistakes_are_config_errors(tmp_path, key, value, message):
     c = toy_config()
-    c.trajectories.count = 1
-    with pytest.raises(ConfigError, match="at least 2"):
-        trajectories.run(c, tmp_path)
-    c.trajectories.count, c.trajectories.levels = 2, 1
-    with pytest.raises(ConfigError, match="at least 1 step"):
+    c.trajectories[key] = value
+    with pytest.raises(ConfigError, match=message):
         trajectories.run(c, tmp_path)

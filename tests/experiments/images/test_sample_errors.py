@@ -1,6 +1,5 @@
 """The experiment `sample` when something is wrong: the error says what to do, and nothing that is done is lost."""
 
-from experiments.sampling import failures
 import errno
 import os
 import re
@@ -19,7 +18,8 @@ from experiments.build.tables import build_table
 from experiments.data.blocks import read_images
 from experiments.images import case as drawing
 from experiments.sampling import draw as runner
-from experiments.support import processes
+from experiments.sampling import failures
+from experiments.support import workdir
 from experiments.support.errors import ConfigError
 from tests.experiments.images.test_sample import COUNT, make, of_labels, small
 from tests.experiments.sampling.test_blocks import content
@@ -203,10 +203,10 @@ def test_hidden_files_that_are_not_its_own_are_left(tmp_path):
     own, others = tmp_path / ".results.7.tmp.json", [tmp_path / "below" / ".results.7.tmp.json", tmp_path / ".my.tmpl"]
     for path in (own, *others):
         path.write_text("")
-    with processes.sole_user(tmp_path / "below"), processes.sole_user(tmp_path):
+    with workdir.sole_user(tmp_path / "below"), workdir.sole_user(tmp_path):
         assert not own.exists()
         assert others[1].exists(), "a file of someone else"
     others[0].write_text("")
-    with processes.sole_user(tmp_path / "below"):
+    with workdir.sole_user(tmp_path / "below"):
         pass
     assert not others[0].exists()

@@ -8,12 +8,11 @@ import pytest
 
 from experiments.data import blocks
 from experiments.data.blocks import Block
+from experiments.metrics import prefixes
 from experiments.metrics.frechet import merged
 from experiments.metrics.moments import Moments
-from experiments.metrics.prefixes import tallies
 from experiments.metrics.spaces import Space
-from experiments.metrics.spaces import features as features_of
-from experiments.support.errors import ConfigError
+from experiments.support.features import features as features_of
 from models import classifier
 
 COUNT, SHAPE = 240, (4, 4, 1)
@@ -21,6 +20,13 @@ RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (COUNT, *SHAPE), dtype=np.uint8)
 IMAGES[:, 0, 0] = 255 - IMAGES[:, 0, 0] % 2  # hardly any variance: the difference of two large numbers
 UNIT = 2.0**-53
+
+
+def tallies(blocks, counts, space):
+    """prefixes.tallies, with the features of a space, or without any."""
+    if space is None:
+        return prefixes.tallies(blocks, counts, None)
+    return prefixes.tallies(blocks, counts, space.network, lambda images: features_of(space, images))
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +131,7 @@ def test_features_of_another_classifier_are_taken_from_the_images(space, feature
 
 def test_another_classifier_without_images_is_named(space, features):
     there = split((0, 50, 100, 150), features, "another", shown=100)
-    with pytest.raises(ConfigError, match="no features of this network, and their images were not kept: score"):
+    with pytest.raises(ValueError, match="no features of this network, and their images were not kept: score"):
         tallies(there, (150,), space)
     assert tallies(split((0, 50, 100), features, "another", shown=100), (80,), space)[80]
 

@@ -9,11 +9,11 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
+from experiments.build.network import build_labels, build_model
 
 import main
 import models
 from configs import fashion_mnist
-from experiments.build.network import build_labels, build_model
 from experiments.build.tables import build_table
 from experiments.data import blocks
 from experiments.data.pixels import to_uint8

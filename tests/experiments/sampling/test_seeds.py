@@ -1,17 +1,16 @@
 """Sample i is the same for any batch size, number of devices, order and choice of indices."""
 
-from experiments.sampling import failures
 from functools import partial
 
 import jax
 import numpy as np
 import pytest
+from experiments.build.network import build_model
 
 from configs import toy_gmm
-from experiments.build.network import build_model
 from experiments.build.tables import build_table
 from experiments.data.pixels import to_uint8
-from experiments.sampling import alignment
+from experiments.sampling import alignment, failures
 from experiments.sampling import draw as runner
 from experiments.sampling.alignment import align
 from experiments.support import keys

@@ -11,7 +11,7 @@ from configs import default
 from experiments.data import datasets, pixels
 from experiments.structure import fit as experiment
 from experiments.support.errors import ConfigError
-from solvers import fingerprint
+from solvers.fingerprint import checksum
 from tests.experiments.data.test_data import idx, write_set
 
 
@@ -35,7 +35,7 @@ def test_writes_the_gaussian_of_the_images(tmp_path, config, capsys):
     assert found.shape == (28, 28, 1) and found.basis.shape == (1, 784, 5)
     np.testing.assert_allclose(found.means[0], flat.mean(0), atol=1e-12)
     np.testing.assert_allclose(found.variances[0], values[:5], rtol=1e-10)
-    assert provenance["data"]["sha256_of_training_images_and_labels"] == fingerprint.checksum(images, labels)
+    assert provenance["data"]["sha256_of_training_images_and_labels"] == checksum(images, labels)
     assert provenance["settings"]["rank"] == 5 and provenance["command"]
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["provenance"] == provenance

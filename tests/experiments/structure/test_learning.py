@@ -12,7 +12,7 @@ import pytest
 import models
 from configs import learning as configs
 from experiments.data import datasets, pixels
-from experiments.structure import course as learning_summary
+from experiments.structure import course as courses
 from experiments.structure import learning
 from experiments.structure.explained import KINDS
 from experiments.support.errors import ConfigError
@@ -51,7 +51,7 @@ def folder(tmp_path_factory):
 
 def test_files(folder):
     names = {path.name for path in (folder / "out").iterdir()}
-    assert names == {"config.json", "measured", "results.csv", "results.json", "summary.csv", "learning.png"}
+    assert names == {"measured", "results.csv", "results.json", "summary.csv", "learning.png"}
     rows = list(csv.DictReader(open(folder / "out/results.csv")))
     assert len(rows) == 3 * 2 * 2 * 4  # snapshots, images, sigmas, closed forms
     assert {(row["step"], row["images_seen"]) for row in rows} == {("0", "0"), ("3", "48"), ("40", "640")}
@@ -61,7 +61,7 @@ def test_files(folder):
 
 def test_the_first_snapshot_by_brute_force(folder):
     """D = sd^2 / (sd^2 + sigma^2) x beside a Gaussian by its inverse covariance and delta by all distances, float64."""
-    train, _, test, _ = datasets.load("fashion_mnist", folder / "data")
+    train, _, test, *_ = datasets.load("fashion_mnist", folder / "data")
     flat = pixels.to_float(train).reshape(64, -1).astype(np.float64)
     mean, covariance = flat.mean(axis=0), np.cov(flat.T)
     rows = json.loads((folder / "out/results.json").read_text())["rows"]
@@ -94,14 +94,14 @@ def test_only_what_is_new_is_measured(folder, tmp_path, monkeypatch):
     folder = Path(shutil.copytree(folder, tmp_path / "copy"))
     before = (folder / "out/results.json").read_text()
     train, labels, *_ = datasets.load("fashion_mnist", folder / "data")
-    closed, compare, measured = learning.closed_forms(train, labels, 2, 8), learning.compare, []
+    closed, measure, measured = learning.closed_forms(train, labels, 2, 8), learning.measure, []
 
-    def recorded(config, closed, images, snapshots):
+    def recorded(problem, closed, points, snapshots, batch):
         measured.append(sorted(snapshots))
-        return compare(config, closed, images, snapshots)
+        return measure(problem, closed, points, snapshots, batch)
 
     monkeypatch.setattr(learning, "closed_forms", lambda *others: closed)
-    monkeypatch.setattr(learning, "compare", recorded)
+    monkeypatch.setattr(learning, "measure", recorded)
     learning.run(config_of(folder), folder / "out")
     assert not measured and (folder / "out/results.json").read_text() == before
     write_snapshot(folder, 100, 0.2)
@@ -134,16 +134,16 @@ LATE = (-1.0, 0.1, 0.2, 0.5, 0.9)
 
 def course(error=0.001, **means):
     """Values of 4 images with these means [T]; what differs between snapshots has the standard error `error`."""
-    curves = [means.get(name, LATE) for name in learning_summary.NAMES]
+    curves = [means.get(name, LATE) for name in courses.NAMES]
     values = np.broadcast_to(np.transpose(curves)[:, :, None, None, None], (5, 4, len(KINDS), 1, 4)).copy()
     # What all snapshots share, an image's difficulty, is no error of a change; the last one differs by itself.
     values += 0.1 * np.array([-1, -1, 1, 1])
     values[-1] += error * np.sqrt(3) * np.array([-1, 1, -1, 1])
-    return learning_summary.Course(STEPS, [16 * step for step in STEPS], [1.0], {"test": values})
+    return courses.Course(STEPS, [16 * step for step in STEPS], [1.0], {"test": values})
 
 
 def test_curves():
-    found = [row for row in learning_summary.curves(course(**FIRST)) if row["kind"] == "score"]
+    found = [row for row in courses.curves(course(**FIRST)) if row["kind"] == "score"]
     gaussian, delta = found[0], found[-1]
     assert [gaussian[key] for key in ("start", "peak", "end")] == pytest.approx([-1.0, 0.9, 0.8])
     assert [gaussian[f"step_{key}"] for key in ("90", "95", "99", "peak")] == [10] * 4
@@ -151,15 +151,15 @@ def test_curves():
     # 0.9 * 0.95 = 0.855 is not reached by 0.85
     assert (delta["step_90"], delta["step_99"], delta["since_peak"], delta["since_peak_se"]) == (1000, 1000, 0, 0)
     assert gaussian["step_above_gaussian"] is None and delta["step_above_gaussian"] == 1000
-    never = learning_summary.curves(course(gaussian=FIRST["delta"], delta=FIRST["gaussian"]))[3]
+    never = courses.curves(course(gaussian=FIRST["delta"], delta=FIRST["gaussian"]))[3]
     assert never["name"] == "delta" and never["step_above_gaussian"] is None
     # Nothing explained at all: the best is at the peak, not where the first value exceeds 99 % of a negative one
-    bad = learning_summary.curves(course(gaussian=(-4, -3, -1, -2, -2)))[0]
+    bad = courses.curves(course(gaussian=(-4, -3, -1, -2, -2)))[0]
     assert bad["step_99"] == bad["step_peak"] == 10
 
 
 def test_rows_have_the_error_of_a_mean():
-    rows = learning_summary.rows(course(error=0.0, **FIRST))
+    rows = courses.rows(course(error=0.0, **FIRST))
     assert [row["step"] for row in rows] == STEPS * 4 and rows[2]["images_seen"] == 160
     assert rows[2]["name"] == "gaussian" and rows[2]["score"] == pytest.approx(0.9)
     # 4 values at +- 0.1: variance 0.04 / 3, of the mean a quarter of it
@@ -177,13 +177,13 @@ def test_rows_have_the_error_of_a_mean():
     ],
 )
 def test_statements(change, held):
-    verdicts = learning_summary.verdicts(course(**(FIRST | change)))
+    verdicts = courses.verdicts(course(**(FIRST | change)))
     assert len(verdicts) == len(KINDS)
     mine = change.get("gaussian", FIRST["gaussian"])
     for verdict in verdicts:
-        assert tuple(name for name in learning_summary.STATEMENTS if verdict[name]) == held
+        assert tuple(name for name in courses.STATEMENTS if verdict[name]) == held
         others = [change.get("delta", FIRST["delta"]), change.get("classes", LATE), LATE]
         overtaken = [s for s in STEPS if any(min(np.subtract(o, mine)[STEPS.index(s) :]) > 0 for o in others)]
         assert verdict["overtaken"] == next(iter(overtaken), None)
-    counts = ", ".join(f"{name} {int(name in held)}" for name in learning_summary.STATEMENTS)
-    assert f"of 1: {counts}; all three {int(len(held) == 3)}" in learning_summary.text(verdicts)
+    counts = ", ".join(f"{name} {int(name in held)}" for name in courses.STATEMENTS)
+    assert f"of 1: {counts}; all three {int(len(held) == 3)}" in courses.text(verdicts)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -11,10 +12,12 @@ import pytest
 
 import gaussian
 from configs import score_analysis as config_file
-from experiments.build.network import Network
+from experiments import build
+from experiments.build import Network
+from experiments.data import datasets
+from experiments.data.arrays import Dataset
 from experiments.structure import analysis as score_analysis
-from experiments.structure import explained
-from experiments.structure import summary as score_summary
+from experiments.structure import explained, summary
 from experiments.support.errors import ConfigError
 from experiments.support.mesh import make_mesh, place
 from gaussian import analysis
@@ -26,12 +29,12 @@ VE = EDM()
 
 @pytest.fixture(scope="module")
 def images():
-    """Correlated uint8 images: train, labels, test, labels."""
+    """Correlated uint8 images of three classes."""
     rng = np.random.default_rng(0)
     mix = rng.normal(size=(16, 16)) / 4
     x = np.clip(127.5 + 60 * rng.normal(size=(120, 16)) @ mix, 0, 255).astype(np.uint8).reshape(-1, *SHAPE)
     labels = (np.arange(120) % 3).astype(np.uint8)
-    return x[:90], labels[:90], x[90:], labels[90:]
+    return Dataset(x[:90], labels[:90], x[90:], labels[90:], 3)
 
 
 def floats(images):
@@ -43,16 +46,23 @@ def network_of(mixture, schedule=VE, prediction="x0"):
     return Network(mixture, lambda mixture, label: make(mixture, schedule), prediction, SHAPE, 0)
 
 
-def measure(network, forms, x, schedule=VE, sigmas=SIGMAS, **options):
-    forms = {name: (mixture, gaussian.posterior_mean) for name, mixture in forms.items()}
-    return explained.measure(network, 0, forms, x, sigmas, schedule, **options)
+def rows_of(network, forms, x, schedule=VE, *, seed=0, batch=64, mean=None):
+    """What mixtures {name: mixture} explain of the network at noised images x, a row per form and sigma."""
+    points = explained.make_points(x, SIGMAS, schedule, seed)
+    run = partial(explained.outputs, points=points, batch=batch)
+    mine = run(explained.network_function(network, schedule), network.params)
+    form = explained.closed_form(gaussian.posterior_mean)
+    whole, rows = explained.squares(points, mine, mean), []
+    for name, mixture in forms.items():
+        rows += explained.compare(points, mine, run(form, mixture), name, whole)
+    return rows
 
 
-def test_measure_is_the_definition(images):
+def test_rows_are_the_definition(images):
     """Against float64 numpy on the same points."""
     x = floats(images[0])
     one, iso = gaussian.fit_gaussian(x), gaussian.isotropic(gaussian.fit_gaussian(x))
-    rows = measure(network_of(one), {"iso": iso}, x[:7], seed=3, batch=4, mean=x.mean(axis=0))
+    rows = rows_of(network_of(one), {"iso": iso}, x[:7], seed=3, batch=4, mean=x.mean(axis=0))
     for row, sigma in zip(rows, SIGMAS, strict=True):
         noise = [jax.random.normal(jax.random.fold_in(jax.random.key(3), i), SHAPE) for i in range(7)]
         noised = (x[:7] + sigma * np.stack(noise)).astype(np.float64)
@@ -74,7 +84,7 @@ def test_a_network_is_explained_by_itself(images):
     mixture = gaussian.fit_classes(x, images[1])
     for schedule, prediction in ((EDM(), "x0"), (VP(), "x0"), (VP(), "score")):
         forms = {"itself": mixture, "Gaussian": gaussian.fit_gaussian(x)}
-        rows = measure(network_of(mixture, schedule, prediction), forms, x[:6], schedule)
+        rows = rows_of(network_of(mixture, schedule, prediction), forms, x[:6], schedule)
         own, other = rows[:3], rows[3:]
         assert [row["sigma"] for row in own] == list(SIGMAS)
         for row in own:
@@ -86,7 +96,7 @@ def test_schedules_agree(images):
     """x of VP is alpha times that of EDM: the shares are the same."""
     x = floats(images[0])
     mixture, forms = gaussian.fit_classes(x, images[1]), {"Gaussian": gaussian.fit_gaussian(x)}
-    edm, vp = (measure(network_of(mixture, s), forms, x[:6], s) for s in (EDM(), VP()))
+    edm, vp = (rows_of(network_of(mixture, s), forms, x[:6], s) for s in (EDM(), VP()))
     for a, b in zip(edm, vp, strict=True):
         np.testing.assert_allclose([a[kind] for kind in explained.KINDS], [b[k] for k in explained.KINDS], atol=1e-4)
 
@@ -142,8 +152,9 @@ def config():
 def on_small_data(monkeypatch, images):
     """The experiment with these images, and the training data as its network."""
     network = network_of(gaussian.delta(floats(images[0])))
-    monkeypatch.setattr(score_analysis.data, "load", lambda *_: images)
-    monkeypatch.setattr(score_analysis, "build_model", lambda *_, **__: network)
+    problem = build.problem
+    monkeypatch.setitem(datasets.DATASETS, "fashion_mnist", lambda path: images)
+    monkeypatch.setattr(build, "problem", lambda *a, **k: replace(problem(*a, **k), network=network))
 
 
 @pytest.mark.usefixtures("on_small_data")
@@ -169,14 +180,14 @@ def test_run(config, tmp_path, monkeypatch, capsys):
     assert rows["test", "Gaussian", 0.1]["published_mnist_score"] is None
     smallest = {(row["images"], row["name"]): row["denoiser"] for row in found["smallest"]}
     assert smallest["train", "delta"] == 0.1
-    names = {"config.json", "results.csv", "results.json", "scores.png", "sweeps.png", "table.png", "parts"}
+    names = {"results.csv", "results.json", "scores.png", "sweeps.png", "table.png", "parts"}
     assert {path.name for path in tmp_path.iterdir()} == names
     with open(tmp_path / "results.csv") as file:
         assert len(list(csv.DictReader(file))) == len(found["rows"])
     assert "delta at 0.1" in capsys.readouterr().out
 
     # again: nothing is evaluated; one part lost: that form and the network are
-    (tmp_path / "parts" / "delta.json").unlink()
+    (tmp_path / "parts" / "delta.npz").unlink()
     evaluated, outputs = [], explained.outputs
     monkeypatch.setattr(explained, "outputs", lambda *a, **k: evaluated.append(a[0]) or outputs(*a, **k))
     again = score_analysis.run(config, tmp_path)
@@ -190,7 +201,7 @@ def test_run(config, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.usefixtures("on_small_data")
 def test_other_images_are_refused(config, tmp_path, monkeypatch, images):
-    monkeypatch.setattr(score_analysis.data, "load", lambda *_: (images[0][:, :2], *images[1:]))
+    monkeypatch.setitem(datasets.DATASETS, "fashion_mnist", lambda path: images._replace(train=images.train[:, :2]))
     with pytest.raises(ConfigError, match="the network's"):
         score_analysis.run(config, tmp_path)
 
@@ -202,7 +213,7 @@ def test_who_explains_more_needs_two_standard_errors():
 
     rows = row("Gaussian", 1.0, 0.9, 0.03) + row("Gaussian", 2.0, 0.95, 0.01) + row("Gaussian", 3.0, 0.995, 1e-4)
     rows += row("delta", 1.0, 0.81, 0.04) + row("delta", 2.0, 0.90, 0.01) + row("delta", 3.0, 0.999, 1e-4)
-    found = score_summary.summary(rows, 0.99)
-    levels = score_summary.better(found["gaussian_or_delta"], "test", "score")
+    found = summary.summarise(rows, 0.99)
+    levels = summary.better(found["gaussian_or_delta"], "test", "score")
     assert levels == {"Gaussian": [2.0], "delta": [3.0], "even": [1.0]}
     assert [row["score"] for row in found["smallest"]] == [3.0] * 4

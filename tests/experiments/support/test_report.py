@@ -1,6 +1,5 @@
 """Files of a run: complete or absent, legible, and readable again."""
 
-from experiments.data import files
 import csv
 import json
 
@@ -8,9 +7,10 @@ import numpy as np
 import pytest
 from matplotlib import image
 
+from experiments.compare import figures
 from experiments.data import files
 from experiments.data.blocks import read_images
-from experiments.support import curves as plots_of_errors
+from experiments.ems.plots import plot_ems
 from experiments.support import plots
 from experiments.support import scores as report
 from solvers.ems import EMS
@@ -110,14 +110,14 @@ def test_pictures_are_written_whole(tmp_path):
     panel = [("reference", pictures(4)), ("DDIM", pictures(4, 1))]
     plots.plot_grid(tmp_path / "grid.png", {"5 evaluations": panel, "6 evaluations": panel, "8 evaluations": panel})
     plots.plot_samples(tmp_path / "samples.png", pictures(10))
-    plots_of_errors.plot_errors(tmp_path / "error.png", ROWS)
+    figures.plot_errors(tmp_path / "error.png", ROWS)
     points = np.random.default_rng(0).normal(size=(20, 2))
     plots.plot_scatter(tmp_path / "scatter.png", {"5 evaluations": [("reference", points), ("DDIM", points)]})
     curves = np.random.default_rng(0).normal(size=(3, 4, 2, 2, 1))
     errors = {name: [0.1, 0.2, 0.1, 0.3] for name in "lsb"}
-    plots.plot_ems(tmp_path / "ems.png", EMS(np.arange(4), *curves, {"standard_error": errors}))
-    plots.plot_ems(tmp_path / "published.png", EMS(np.arange(4), *curves, {}))
-    plots_of_errors.plot_ratios(tmp_path / "ratios.png", [r for r in ROWS if r.get("rmse")], {"rmse": "RMSE"})
+    plot_ems(tmp_path / "ems.png", EMS(np.arange(4), *curves, {"standard_error": errors}))
+    plot_ems(tmp_path / "published.png", EMS(np.arange(4), *curves, {}))
+    figures.plot_ratios(tmp_path / "ratios.png", [r for r in ROWS if r.get("rmse")], {"rmse": "RMSE"})
     names = {"grid.png", "samples.png", "error.png", "scatter.png", "ems.png", "published.png", "ratios.png"}
     assert {p.name for p in tmp_path.iterdir()} == names
     for name in names:

@@ -18,7 +18,7 @@
      memory that the process kept, and for PyTorch's on a GPU its allocator's.
    - difference: of the samples from ours, over the largest, for the same method on the same times.
 2. Network: EDM's CIFAR-10 DDPM++ and DPM-Solver++(2M) with `peers.nfe` evaluations, against the original
-   (`peers.edm`) in PyTorch, see peer_network.py. On a GPU also in bfloat16, where float32 means TF32 on both sides.
+   (`peers.edm`) in PyTorch, see peers/network.py. On a GPU also in bfloat16, where float32 means TF32 on both sides.
 
 Ratios are of neighbours in time; numbers are medians, in brackets are the quartiles. What is missing is said, and left
 out. jax takes three quarters of a GPU's memory: XLA_PYTHON_CLIENT_PREALLOCATE=false leaves a small one to both.
@@ -33,61 +33,56 @@ from pathlib import Path
 
 import jax
 
-from experiments.data import files
+from configs.sections import Peers
+from experiments import build
+from experiments.data.files import write_json
 from experiments.data.progress import Progress
-from experiments.peers import contest as peer_contest
-from experiments.peers import network as peer_network
 from experiments.peers.case import make_case
+from experiments.peers.network import Contest, compare
+from experiments.peers.overhead import overheads
 from experiments.peers.summary import COLUMNS, plot, text
-from experiments.support import scores as report
 from experiments.support.errors import ConfigError
+from experiments.support.scores import write_csv
 
 NEEDED = {  # what a checkout must have, and where it is
     "dpm_v3": ("codebases/edm/samplers/dpm_solver_v3.py", "github.com/thu-ml/DPM-Solver-v3"),
     "edm": ("training/networks.py", "github.com/NVlabs/edm"),
 }
-LEAST = {"steps": 3, "repeats": 1, "nfe": 2, "batch": 0, "blocks": 1, "network_repeats": 1}
 PACKAGES = ("jax", "jaxlib", "numpy", "torch", "diffusers", "k-diffusion")
 
 
 def run(config, workdir) -> list[dict]:
-    workdir, c = Path(workdir), config.peers
-    shapes = check(c)
-    report.write_config(workdir / "config.json", config)
-    rows = []
+    workdir, own = Path(workdir), build.settings(config.peers, Peers)
+    shapes, rows = check(own), []
     with Progress(total=len(shapes) + 1, desc="peers", unit="part") as bar:
         for shape in shapes:
-            rows += peer_contest.overheads(make_case(shape, c.steps, c.nodes), c.repeats, c.dpm_v3)
+            rows += overheads(make_case(shape, own.steps, own.nodes), own.repeats, own.dpm_v3)
             bar.update()
-        rows += peer_network.compare(peer_network.Contest(c), c.network_repeats)
+        rows += compare(Contest(own), own.network_repeats)
         bar.update()
     device = jax.devices()[0]
-    about = {"versions": versions(c), "device": device.device_kind, "platform": device.platform}
-    about |= {"devices": len(jax.devices()), "steps": c.steps, "repeats": c.repeats}
-    about |= {"network_repeats": c.network_repeats}
-    files.write_json(workdir / "results.json", {"rows": rows} | about)
-    report.write_csv(workdir / "results.csv", rows, COLUMNS)
+    about = {"versions": versions(own), "device": device.device_kind, "platform": device.platform}
+    about |= {"devices": len(jax.devices())}
+    about |= {key: getattr(own, key) for key in ("steps", "repeats", "network_repeats")}
+    write_json(workdir / "results.json", {"rows": rows} | about)
+    write_csv(workdir / "results.csv", rows, COLUMNS)
     plot(workdir / "peers.png", rows, "cpu" if device.platform == "cpu" else "wall")
     print(text(rows, about))
     return rows
 
 
-def check(c) -> list[tuple]:
-    """The shapes of states, of a section `peers` in which nothing is wrong."""
-    for key, least in LEAST.items():
-        if c[key] < least:
-            raise ConfigError(f"peers.{key} must be at least {least}, got {c[key]}: raise it")
-    if c.nodes < c.steps or c.nodes % c.steps:
-        raise ConfigError(f"peers.nodes must be a multiple of peers.steps = {c.steps}, got {c.nodes}: change one")
-    if c.channels < 32 or c.channels % 32:
-        raise ConfigError(f"peers.channels must be a multiple of 32, got {c.channels}: 128 is the full width")
+def check(own: Peers) -> list[tuple]:
+    """The shapes of states; ConfigError for keys that do not go together, and for folders that are no checkouts."""
+    if own.nodes < own.steps or own.nodes % own.steps:
+        raise ConfigError(f"peers.nodes must be a multiple of peers.steps = {own.steps}, got {own.nodes}: change one")
+    if own.channels % 32:
+        raise ConfigError(f"peers.channels must be a multiple of 32, got {own.channels}: 128 is the full width")
     for key, (file, address) in NEEDED.items():
-        if c[key] and not (Path(c[key]) / file).is_file():
-            raise ConfigError(
-                f"peers.{key} must be a checkout of {address}, {c[key]} has no {file}: "
-                "name its folder, or leave it empty"
-            )
-    return [shape_of(part) for part in c.shapes.split(",")]
+        folder = getattr(own, key)
+        if folder and not (Path(folder) / file).is_file():
+            what = f"peers.{key} must be a checkout of {address}"
+            raise ConfigError(f"{what}, {folder} has no {file}: name its folder, or leave it empty")
+    return [shape_of(part) for part in own.shapes.split(",")]
 
 
 def shape_of(part: str) -> tuple:
@@ -100,8 +95,8 @@ def shape_of(part: str) -> tuple:
     return tuple(map(int, part.split("x")))
 
 
-def versions(c) -> dict:
-    """Of packages that are installed, and the commits of checkouts."""
+def versions(own: Peers) -> dict:
+    """The versions of packages that are installed, and the commits of checkouts."""
     found = {}
     for name in PACKAGES:
         try:
@@ -109,13 +104,13 @@ def versions(c) -> dict:
         except metadata.PackageNotFoundError:
             found[name] = "not installed"
     for key in NEEDED:
-        if c[key]:
-            found[NEEDED[key][1]] = commit(c[key])
+        if getattr(own, key):
+            found[NEEDED[key][1]] = commit(getattr(own, key))
     return found
 
 
 def commit(folder) -> str:
-    """Of a checkout; "commit unknown" where git or its folder is missing."""
+    """The commit of a checkout; "commit unknown" where git or its folder is missing."""
     if not shutil.which("git") or not (Path(folder) / ".git").exists():
         return "commit unknown"
     done = subprocess.run(["git", "-C", str(folder), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)

@@ -13,8 +13,9 @@ import jax
 import numpy as np
 
 from experiments.peers.case import OURS, Case, Contestant, copying, ours, traffic
-from experiments.peers.samplers import PEERS, Missing
-from experiments.timing.turns import take_turns
+from experiments.peers.official import PEERS
+from experiments.peers.samplers import Missing
+from experiments.support.turns import take_turns
 
 HERE = "this project"
 BUILDS = 3
@@ -113,7 +114,7 @@ def turns(works: Mapping, rounds: int) -> dict:
         cpu[name][number] = time.process_time() - begin[1]
         return time.perf_counter() - begin[0]
 
-    return {"wall": take_turns({name: partial(clocked, name) for name in works}, rounds, nothing), "cpu": cpu}
+    return {"wall": take_turns({name: partial(clocked, name) for name in works}, rounds), "cpu": cpu}
 
 
 def quantiles(name: str, values) -> dict:

@@ -1,0 +1,71 @@
+"""How a section of the config says what a key may be: `key(default, meaning, bound, ...)`."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+HUGE = 10**12  # above any count of things that a run can have
+
+
+class Bound(NamedTuple):
+    """test(value) holds; else the message is "KEY must be TEXT, got VALUE: REMEDY"."""
+
+    test: Callable[[Any], bool]
+    text: str
+    remedy: str = "choose one within"
+
+
+def key(default, meaning: str, *bounds: Bound, never_ignored: bool = False):
+    """A field with its meaning and bounds.
+
+    never_ignored: an experiment that does not read the key refuses a config that sets it.
+    """
+    metadata = {"meaning": meaning, "bounds": bounds, "never_ignored": never_ignored}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def at_least(least, remedy: str = "raise it") -> Bound:
+    return Bound(lambda value: least <= value <= max(HUGE, least), f"at least {least}", remedy)
+
+
+def above(bound, remedy: str = "raise it") -> Bound:
+    return Bound(lambda value: bound < value <= HUGE, f"above {bound:g}", remedy)
+
+
+def between(low, high) -> Bound:
+    return Bound(lambda value: low <= value <= high, f"from {low:,} to {high:,}")
+
+
+def one_of(*names: str) -> Bound:
+    return Bound(lambda value: value in names, f"one of {', '.join(names)}", "choose one of them")
+
+
+def of_length(count: int, what: str) -> Bound:
+    return Bound(lambda value: isinstance(value, tuple) and len(value) == count, f"{what}", f"give {count} values")
+
+
+def several(*bounds: Bound, least: int = 1, remedy: str = "name one, or several separated by commas") -> Bound:
+    """One value, or a tuple of at least so many, for each of which all bounds hold."""
+
+    def test(value):
+        values = value if isinstance(value, tuple) else (value,)
+        return len(values) >= least and all(_is_number(x) and bound.test(x) for x in values for bound in bounds)
+
+    of_each = " and ".join(bound.text for bound in bounds)
+    count = f"{least} or more numbers" if least else "numbers"
+    return Bound(test, f"{count}, {of_each}", remedy)
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def rising(low, what: str, remedy: str) -> Bound:
+    """Numbers above `low` that grow: used for ranges."""
+    return Bound(lambda value: all(a < b for a, b in zip((low, *value), value)), what, remedy)
+
+
+POSITIVE = at_least(1)
+SIGMAS = several(above(0), remedy="name noise levels sigma / alpha, separated by commas")
+SEEDS = several(at_least(0))

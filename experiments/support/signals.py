@@ -1,0 +1,55 @@
+"""Signals that end a run: as an error would, with nothing half-written."""
+
+import os
+import signal
+import sys
+from contextlib import contextmanager
+from functools import partial
+
+import jax
+from jax.experimental import multihost_utils
+
+_patient, _told = [], []  # of this process: whether signals wait, and which came
+
+
+@contextmanager
+def patiently():
+    """Within the block the first signal to end the run waits for `stop_if_told`, or for the block's end."""
+    _patient.append(True)
+    try:
+        yield
+    finally:
+        _patient.pop()
+    stop_if_told()
+
+
+def stop(number, frame) -> None:
+    """Handles a signal that ends a run: as an error would, with nothing half-written."""
+    _told.append(number)
+    if not _patient or len(_told) > 1:
+        _end(number)
+
+
+def stop_if_told(step: int | None = None) -> None:
+    """Ends the run if it was told to. With a step, ends all of several processes at the same one, whichever was told:
+    once they have joined, jax receives SIGTERM in our place.
+    """
+    if _told:
+        _end(_told[0])
+    if step is not None and jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step):
+        _end(signal.SIGTERM)
+
+
+def _end(number):
+    name = signal.Signals(number).name
+    print(f"error: stopped by {name}: the same command goes on from what is written", file=sys.stderr, flush=True)
+    sys.unraisablehook = partial(_once_more, number)
+    raise SystemExit(128 + number)
+
+
+def _once_more(number, lost):
+    """Python drops what is raised in callbacks, as of its garbage collector, where jax has one: then the run just ends.
+
+    Files are whole or absent all the same.
+    """
+    os._exit(128 + number)
