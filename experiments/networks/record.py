@@ -34,9 +34,11 @@ IDENTITY = {
 }
 
 
-def identity(config: dict) -> dict:
+def identity(resolved: dict) -> dict:
     """The part of a resolved config that IDENTITY names, flat."""
-    return {f"{section}.{key}": config.get(section, {}).get(key) for section, keys in IDENTITY.items() for key in keys}
+    return {
+        f"{section}.{key}": resolved.get(section, {}).get(key) for section, keys in IDENTITY.items() for key in keys
+    }
 
 
 def claim(workdir: Path, mine: dict) -> None:
