@@ -259,5 +259,5 @@ def test_mistakes_are_config_errors(small):
 def test_the_config_builds(variant):
     config = config_file.get_config(variant)
     assert set(config.keys()) == set(default.get_config().keys()) and config.is_locked
-    with pytest.raises(ValueError, match="known is smoke"):
+    with pytest.raises(ValueError, match="known are smoke"):
         config_file.get_config("smok")
