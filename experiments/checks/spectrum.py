@@ -24,7 +24,7 @@ from experiments.data.progress import Progress
 from experiments.metrics.frechet import load_reference
 from experiments.metrics.threads import one_thread
 from experiments.support import scores
-from experiments.support.errors import ConfigError, config_errors
+from experiments.support.errors import config_errors
 
 COLUMNS = ("solver", "nfe", "variance", "gain", "exact_gain", "noise", "deviation", "exact_deviation", "error")
 NOTE = "worst: largest relative error of the standard deviation at the end, and the variance where it is"
@@ -34,7 +34,8 @@ NOTE_DATA = "; data: root mean square error over the eigenvalues of the data's p
 def run(config, workdir) -> list[dict]:
     workdir = Path(workdir)
     tables = build.make_tables(config, build.schedule(config), modes.PREDICTION, build.is_guided(config))
-    variances = make_variances(*build.settings(config.spectrum, Spectrum).variances)
+    low, high, count = build.settings(config.spectrum, Spectrum).variances
+    variances = np.geomspace(low, high, int(count))
     eigenvalues, nodes = data_eigenvalues(config.reference), build.settings(config.ems, Ems).nodes
     wanted = [(label, options, nfe) for nfe in build.nfes(config) for label, options in build.solvers(config)]
     curves = {}
@@ -45,13 +46,6 @@ def run(config, workdir) -> list[dict]:
     print(scores.format_table(rows, ("solver", "nfe", "worst", "variance", "data")))
     print(NOTE + NOTE_DATA * bool(len(eigenvalues)))
     return rows
-
-
-def make_variances(low: float, high: float, count: int) -> np.ndarray:
-    """Log-spaced, from `spectrum.variances` = (smallest, largest, count)."""
-    if not 0 < low < high or count < 2:
-        raise ConfigError(f"spectrum.variances must be smallest, largest, count, above 0, got {(low, high, count)}")
-    return np.geomspace(low, high, int(count))
 
 
 def data_eigenvalues(reference: str) -> np.ndarray:

@@ -25,9 +25,9 @@ def run(config, workdir) -> dict:
     workdir, count = Path(workdir), build.settings(config.health, Health).count
     problem = build.problem(config, guidance=False)
     network, noise = problem.network, problem.start(problem.seed, np.arange(count))
+    moments = read_gaussian(config.reference, network.shape)
     found = {"order": looks.heun_order(network, problem.schedule, noise)}
     images = pixels.to_float(problem.source.training().train[:count])
-    moments = read_gaussian(config.reference, network.shape)
     found["gaussian"] = looks.gaussian_rows(network, moments, images, problem.seed)
     statistics = ems.read_ems(problem, build.settings(config.ems, Ems))
     found["s"] = [] if statistics is None else looks.s_rows(statistics)

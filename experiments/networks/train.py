@@ -29,6 +29,7 @@ from solvers import fingerprint
 def run(config, workdir) -> dict:
     """Trains, or goes on with the training in `workdir`. Returns the summary that it prints."""
     workdir, own = Path(workdir), build.settings(config.train, Train)
+    claim(workdir, json.loads(config.to_json_best_effort()))
     data = datasets.load(config.data.name, config.data.path)
     network = {key: config.model[key] for key in ("name", "channels", "blocks")}
     network |= {"multipliers": list(config.model.multipliers), "classes": data.classes}
@@ -37,7 +38,6 @@ def run(config, workdir) -> dict:
     params, before = first_params(own.init, module, network, own.seed, data.train.shape[1:])
     optimiser, schedule = step.optimizer(own.optimizer, own.learning_rate, own.warmup, own.steps)
     meta = {"network": network, "data": config.data.name, "seed": own.seed} | describe(data) | before
-    claim(workdir, json.loads(config.to_json_best_effort()))
 
     def feed(steps: range):
         index = loop.batch_indices(len(data.train), own.batch, steps, own.seed)

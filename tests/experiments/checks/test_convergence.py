@@ -164,5 +164,5 @@ def test_the_config_builds(variant):
         for nfe in config.nfe:
             if options["name"] != "dpm_v3":
                 assert tables.build(options, nfe).nfe == nfe, label
-    with pytest.raises(ValueError, match="known is smoke"):
+    with pytest.raises(ValueError, match="known are smoke"):
         config_file.get_config("smok")
