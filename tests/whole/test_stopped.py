@@ -43,8 +43,10 @@ def begin(workdir, prepare, **options):
 
 
 def finish(process, log) -> tuple[int, str]:
+    """The exit code, and what is said beside the lines of the heartbeat."""
     process.join(60)
-    return process.exitcode, log.read_text()
+    lines = log.read_text().splitlines(keepends=True)
+    return process.exitcode, "".join(line for line in lines if not line.startswith(("sample: ", "sample, ")))
 
 
 def nothing():
