@@ -190,7 +190,7 @@ def test_one_run_at_a_time(tmp_path):
     "key, value, expected",
     [
         ("sample.devices", 3, "sample.devices = 3: there are 2 devices, choose 1 to 2, or 0 for all; cpu_devices"),
-        ("cpu_devices", 100_000, "cpu_devices must be 1 to "),
+        ("cpu_devices", 100_000, "cpu_devices must be from 0 to 256, got 100000"),
     ],
 )
 def test_impossible_options_are_one_line(key, value, expected, tmp_path):
