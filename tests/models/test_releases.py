@@ -13,6 +13,7 @@ from flax.serialization import msgpack_serialize
 import main
 import models
 from configs import cifar10, default
+from experiments import build
 from experiments.build.checkpoints import locate
 from experiments.support.errors import ConfigError
 from models.convert import edm, score_sde, weights
@@ -170,8 +171,8 @@ def test_where_checkpoints_are_looked_for(tmp_path, monkeypatch):
 def test_sampling_stays_within_the_noise_that_a_network_is_for(tmp_path):
     write_edm(tmp_path / "net.pkl", "edm_ncsnpp_ve")
     with pytest.raises(ConfigError, match="sigma / alpha from 0.02 to 100, sampling goes from 80 to 0.002"):
-        build_model(small_config(tmp_path / "net.pkl"))
-    assert build_model(small_config(tmp_path / "net.pkl", **{"grid.t_end": 0.02})).shape == (16, 16, 3)
+        build.problem(small_config(tmp_path / "net.pkl"))
+    assert build.problem(small_config(tmp_path / "net.pkl", **{"grid.t_end": 0.02})).network.shape == (16, 16, 3)
 
 
 @pytest.mark.deep

@@ -8,9 +8,12 @@ from PIL import Image
 
 import main
 from configs import default
+from experiments.data import datasets
+from experiments.data.arrays import Dataset
 from experiments.data.pixels import to_float
 from experiments.images import score
 from experiments.metrics import distances as metrics
+from experiments.metrics import layouts
 from experiments.metrics.passport import MEASURE
 from experiments.metrics.spaces import Space
 from experiments.support.errors import ConfigError
@@ -102,6 +105,18 @@ def test_every_metric_that_is_asked_for(folder, tmp_path):
     assert last["extrapolated"] < last["frechet"]
     header, *lines = (tmp_path / "results.csv").read_text().splitlines()
     assert "frechet [2]" in header and "kid [2]" in header and len(lines) == 2
+
+
+def test_without_images_the_reference_is_of_the_training_set(folder, tmp_path, monkeypatch):
+    """Of any data set that has a loader, with its rule for uint8 in the note."""
+    labels = np.zeros(COUNT, np.int64)
+    toy = Dataset(DATA, labels, IMAGES, labels, 1, "uint8 of a toy")
+    monkeypatch.setitem(datasets.DATASETS, "toy", lambda path: toy)
+    run(folder, "reference", tmp_path, **{"data.name": "toy"})
+    made, expected = (layouts.read(place / "reference.npz") for place in (tmp_path, folder / "reference"))
+    np.testing.assert_allclose(made.mean, expected.mean, rtol=1e-5)
+    np.testing.assert_allclose(made.covariance, expected.covariance, rtol=1e-4, atol=1e-6)
+    assert made.count == COUNT and made.about["uint8"] == "uint8 of a toy"
 
 
 @pytest.mark.parametrize("layout", ["mu, sigma", "edm2"])
