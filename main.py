@@ -89,7 +89,7 @@ def run_experiment(config: ConfigDict, workdir) -> None:
                 stack.enter_context(sole_user(workdir))
             workdir.mkdir(parents=True, exist_ok=True)
             settings = json.loads(config.to_json_best_effort())
-            if first and not (workdir / "config.json").exists():  # one that is there may be of another run
+            if first and all(path.name[0] == "." for path in workdir.iterdir()):  # else what is there may be another's
                 write_json(workdir / "config.json", settings)
         experiment.run(config, workdir)
         with together():

@@ -6,12 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from experiments.build.network import build_model
 
 import main
 import models
-from experiments.ems.estimate import identity
-from experiments.sampling import draw as runner
+from experiments import build
+from experiments.sampling import draw as drawing
 from experiments.support.errors import ConfigError
 from models.convert import weights
 from solvers import SOLVERS
@@ -45,8 +44,10 @@ def test_guidance_by_a_noisy_classifier(classifier):
     more = {"schedule.name": "vp_discrete", "schedule.betas": "1e-4,0.02,1000,linear", "model.labels": "all"}
     more |= {"guidance.checkpoint": str(classifier / "classifier.npz")}
     scale, label, t = 2.0, 1, 0.4
-    guided = build_model(small_config(classifier / "net.npz", **more, **{"guidance.scale": scale}))
-    plain = build_model(small_config(classifier / "net.npz", **more, **{"guidance.scale": 0.0}))
+    guided, plain = (
+        build.problem(small_config(classifier / "net.npz", **more, **{"guidance.scale": value})).network
+        for value in (scale, 0.0)
+    )
     assert set(guided.params.weights) == {"network", "classifier"} and "classifier" not in plain.params
     params, meta = models.load_params(classifier / "classifier.npz")
     net, x = models.build(meta["network"]), seeded.inputs(1, 16)[0]
@@ -60,10 +61,10 @@ def test_guidance_by_a_noisy_classifier(classifier):
     out = [jax.jit(network.make(network.params, label))(x, jnp.float32(t)) for network in (guided, plain)]
     np.testing.assert_allclose(out[0] - out[1], change, atol=2e-4 * np.abs(change).max())  # t in float32: its label
     with pytest.raises(ConfigError, match="needs labels"):
-        build_model(small_config(classifier / "net.npz", **more | {"model.labels": "none"}))
+        build.problem(small_config(classifier / "net.npz", **more | {"model.labels": "none"}))
     write_edm(classifier / "net.pkl", "edm_adm_edm")  # without classes: those of the classifier
     more["grid.t_end"] = 0.02
-    assert build_model(small_config(classifier / "net.pkl", **more)).classes == 3
+    assert build.problem(small_config(classifier / "net.pkl", **more)).network.classes == 3
 
 
 @pytest.mark.parametrize("by, basis", [("labels", "pixels"), ("labels", "dct"), ("classifier", "pixels")])
@@ -78,12 +79,13 @@ def test_a_scale_is_an_argument_and_no_part_of_the_network(classifier, by, basis
     rest, programs, arguments = (None, table, 2, 0, np.arange(2, dtype=np.int32), np.arange(2, dtype=np.int32)), [], []
     for scale in (1.5, 3.0):
         config = small_config(classifier / "net.npz", **more, **{"guidance.scale": scale})
-        network = build_model(config)
-        draw = jax.jit(runner.make_draw(network.make, network.shape, 60.0, network.basis is not None))
+        problem = build.problem(config)
+        network = problem.network
+        draw = jax.jit(drawing.make_draw(network.make, network.shape, 60.0, network.basis is not None))
         programs.append(draw.lower(network.params, *rest))
         arguments.append(network.params)
         known = params if basis == "pixels" else {"network": params, "basis": np.float32(network.basis)}
-        assert identity(config, network)["parameters"] == fingerprint(known)
+        assert problem.identity["parameters"] == fingerprint(known)
     assert programs[0].as_text() == programs[1].as_text()
     run = programs[0].compile()
     assert np.abs(run(arguments[0], *rest) - run(arguments[1], *rest)).max() > 1e-3
@@ -94,10 +96,10 @@ def test_a_classifier_of_other_data_is_refused(classifier):
     models.save_params(classifier / "classifier.npz", params, meta | {"shape": [32, 32, 3]})
     more = {"guidance.checkpoint": str(classifier / "classifier.npz"), "model.labels": "all"}
     with pytest.raises(ConfigError, match="3 classes of images of .32, 32, 3., the network of 3 of .16, 16, 3."):
-        build_model(small_config(classifier / "net.npz", **more))
+        build.problem(small_config(classifier / "net.npz", **more))
     more["guidance.checkpoint"] = str(classifier / "net.npz")
     with pytest.raises(ValueError, match="'unet' is no classifier of noisy images"):
-        build_model(small_config(classifier / "net.npz", **more))
+        build.problem(small_config(classifier / "net.npz", **more))
 
 
 def test_a_classifier_has_a_card_and_is_no_model(classifier):
@@ -106,4 +108,4 @@ def test_a_classifier_has_a_card_and_is_no_model(classifier):
     card = json.loads((classifier / "run/card.json").read_text())
     assert card["network"]["classes"] == 3 and card["noise levels"] == "0.0100005 to 157.407"
     with pytest.raises(ConfigError, match="a classifier of noisy images.*it is for guidance"):
-        build_model(small_config(classifier / "classifier.npz", **{"grid.t_end": 0.02}))
+        build.problem(small_config(classifier / "classifier.npz", **{"grid.t_end": 0.02}))

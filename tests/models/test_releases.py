@@ -7,7 +7,6 @@ import jax
 import numpy as np
 import pytest
 import safetensors.numpy
-from experiments.build.network import build_model
 from flax.serialization import msgpack_serialize
 
 import main

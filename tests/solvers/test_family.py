@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from configs import default
-from experiments.build.tables import build_table
+from experiments import build
 from experiments.support.errors import ConfigError
 from gaussian import spectrum
 from solvers import SOLVERS, denoise_to_zero, pad
@@ -57,6 +57,10 @@ OPTIONS = {
 }
 
 
+def build_table(config, options, nfe, prediction):
+    return build.make_tables(config, build.schedule(config), prediction, guided=False).build(options, nfe, STATISTICS)
+
+
 def test_every_solver_is_drawn():
     assert set(OPTIONS) == set(SOLVERS)
 
@@ -90,7 +94,7 @@ REFUSALS = re.compile(
 def test_tables_are_finite_and_spend_what_they_should(options, schedule, grid, prediction, nfe, denoise):
     config = config_of(schedule, grid)
     try:
-        table = build_table(config, options | {"denoise_to_zero": denoise}, nfe, prediction, STATISTICS)
+        table = build_table(config, options | {"denoise_to_zero": denoise}, nfe, prediction)
     except ConfigError as error:
         assert REFUSALS.search(str(error)), error
         return
@@ -106,7 +110,7 @@ def test_gaussian_data_are_exact_in_the_limit(options, schedule, grid):
     assume(options["name"] != "edm_stochastic")  # its churn falls with the number of steps: tested on its own
 
     def error(options, nfe):
-        table = build_table(config_of(schedule, grid), options, nfe, "v", STATISTICS)
+        table = build_table(config_of(schedule, grid), options, nfe, "v")
         found = spectrum(table, SCHEDULES[schedule], VARIANCES, "v", SCHEDULES[schedule].t_min)
         return np.abs(found.error).max()
 
@@ -138,8 +142,7 @@ UNUSED = [
 @settings(max_examples=10, deadline=None)
 def test_unused_options_change_nothing(name, options, unused, values, schedule, grid, nfe):
     first, *others = (
-        build_table(config_of(schedule, grid), {"name": name, unused: value} | options, nfe, "eps", STATISTICS)
-        for value in values
+        build_table(config_of(schedule, grid), {"name": name, unused: value} | options, nfe, "eps") for value in values
     )
     for other in others:
         depth = max(first.depth, other.depth)

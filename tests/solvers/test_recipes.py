@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from configs import toy_gmm
-from experiments.build.tables import build_table
+from experiments import build
 from experiments.support import errors
 from solvers import SOLVERS, recipes
 from solvers.ems import DEFAULT, EMS, PLAIN, estimate, estimation, points_wanted, statistics
@@ -114,6 +114,10 @@ def test_an_unknown_variant_is_refused():
         SOLVERS["dpm_v3"](EDM(), GRIDS["karras"](EDM(), 5), degenerate=True, variant="midpoint")
 
 
+def tables_of(config, guided=False):
+    return build.make_tables(config, build.schedule(config), "x0", guided)
+
+
 @pytest.mark.parametrize("scale", [0.0, 1.0, 7.5])
 @pytest.mark.parametrize("nfe", [1, 5, 8, 20])
 def test_auto_is_the_recipe_of_its_budget(scale, nfe):
@@ -127,7 +131,8 @@ def test_auto_is_the_recipe_of_its_budget(scale, nfe):
         entry = recipes.pick(recipes.AUTO[known is not None, jumps], scale, nfe)
         assert known is not None or entry["name"] != "dpm_v3"
         assert ("teleport" in entry) == jumps
-        got, expected = (build_table(config, options, nfe, "x0", known) for options in ({"name": "auto"}, entry))
+        tables = tables_of(config, guided=scale != 1.0)
+        got, expected = (tables.build(options, nfe, known) for options in ({"name": "auto"}, entry))
         assert got.nfe == nfe and (got.t[0] < 80) == jumps
         for x, y in zip(got, expected, strict=True):
             np.testing.assert_array_equal(x, y)
@@ -137,12 +142,12 @@ def test_auto_teleports_only_from_enough_noise_and_to_where_it_is_told():
     config = toy_gmm.get_config("smoke")
     config.teleport.gaussian = "a.npz"
     config.grid.t_start = 9.0
-    assert build_table(config, {"name": "auto"}, 6, "x0").t[0] == 9
+    assert tables_of(config).build({"name": "auto"}, 6).t[0] == 9
     config.grid.t_start, config.teleport.sigma = 80.0, 3.0
     for name in ("auto", "teleport"):
-        assert abs(build_table(config, {"name": name}, 6, "x0").t[0] - 3) < 1e-12
+        assert abs(tables_of(config).build({"name": name}, 6).t[0] - 3) < 1e-12
     with pytest.raises(errors.ConfigError, match="solver auto chooses its own order: leave that out"):
-        build_table(config, {"name": "auto", "order": 2}, 6, "x0")
+        tables_of(config).build({"name": "auto", "order": 2}, 6)
 
 
 def test_every_recipe_begins_at_one_evaluation():

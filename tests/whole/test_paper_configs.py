@@ -16,9 +16,7 @@ import pytest
 import main
 import models
 from configs import default, toy_gmm
-from experiments.build import schedules as build
-from experiments.build.published import published_note, published_of
-from experiments.build.tables import build_table, resolve
+from experiments import build
 from experiments.support import errors
 from models.convert import releases, weights
 from solvers import SOLVERS
@@ -99,10 +97,14 @@ def load(name, variant=""):
     return importlib.import_module(f"configs.{name}").get_config(variant)
 
 
+def tables_of(config):
+    return build.make_tables(config, build.schedule(config), "x0", build.is_guided(config))
+
+
 def synthetic(config, nodes=None):
     """Statistics of three pixels on the nodes of the config."""
-    schedule = build.build_schedule(config)
-    lam = np.linspace(*schedule.lam(np.array(build.sampling_range(config, schedule))), (nodes or config.ems.nodes) + 1)
+    schedule = build.schedule(config)
+    lam = np.linspace(*schedule.lam(np.array(build.span(config.grid, schedule))), (nodes or config.ems.nodes) + 1)
     rng = np.random.default_rng(0)
     return EMS(lam, *(0.2 * rng.normal(size=(3, len(lam), 3)) + np.array([0.8, 0, 0])[:, None, None]), {})
 
@@ -114,7 +116,7 @@ def test_a_config_is_whole(name, variant):
     json.loads(config.to_json_best_effort())
     path = f"configs/{name}.py:{variant}" if variant else f"configs/{name}.py"
     assert config.ems.path == str(main.default_workdir(path, "ems") / "ems.npz")
-    labels = [label for label, _ in build.build_solvers(config)]
+    labels = [label for label, _ in build.solvers(config)]
     assert {label for label, _ in config.published.rows} <= set(labels)
     assert all((config.published.metric, config.published.source)) or not config.published.rows
     for section in [config.model] + [config.guidance] * (name == "imagenet256_guided"):
@@ -137,20 +139,20 @@ def test_all_tables_build(name, variant):
     config = load(name, variant)
     ems, shown = synthetic(config), [nfe for _, row in config.published.rows for nfe in row if nfe < 100]
     for nfe in {*config.nfe, *shown} if variant != "smoke" else config.nfe:
-        for label, options in build.build_solvers(config):
-            table = build_table(config, options, nfe, "x0", ems)
+        for label, options in build.solvers(config):
+            table = tables_of(config).build(options, nfe, ems)
             assert table.nfe == nfe and np.isclose(table.t[0], config.grid.t_start), label
 
 
 @pytest.mark.parametrize("name, variant", OPTIONS)
 def test_dpm_solver_v3_is_the_published_one(name, variant):
     config = load(name, variant)
-    schedule, ems = build.build_schedule(config), synthetic(config)
+    schedule, ems = build.schedule(config), synthetic(config)
     np.testing.assert_allclose(ems.lam[[0, -1]], RANGES[name, variant], atol=6e-5)
     grid = {"imagenet256_guided": "t_uniform"}.get(name, "lam_uniform")
-    entries = dict(build.build_solvers(config))
+    entries = dict(build.solvers(config))
     for nfe, flags in OPTIONS[name, variant].items():
-        options = resolve(config, entries["DPM-Solver-v3"], nfe, ems)
+        options = tables_of(config).resolve(entries["DPM-Solver-v3"], nfe, ems)
         assert options["published"] is True and options["name"] == "dpm_v3"
         assert tuple(options[flag] for flag in FLAGS) == flags, nfe
         t = np.linspace(1, 1e-3, nfe + 1) if grid == "t_uniform" else None
@@ -160,7 +162,7 @@ def test_dpm_solver_v3_is_the_published_one(name, variant):
         at = schedule.t_of_lam(ems.lam[index])
         plain = dict(zip(FLAGS, flags, strict=True)) | {"variant": "taylor", "published": True}
         expected = SOLVERS["dpm_v3"](schedule, at, prediction="x0", ems=ems, **plain)
-        found = build_table(config, entries["DPM-Solver-v3"], nfe, "x0", ems)
+        found = tables_of(config).build(entries["DPM-Solver-v3"], nfe, ems)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), found, expected)
 
 
@@ -169,7 +171,7 @@ def test_published_numbers(line):
     where, label, nfes, values = (part.strip() for part in line.split("|"))
     config = load(*where.split(":"))
     for nfe, value in zip(nfes.split(), values.split(), strict=True):
-        assert published_of(config, label, int(nfe)) == float(value)
+        assert build.published_numbers(config).column(label, int(nfe)) == {"published": float(value)}
 
 
 def test_nothing_else_is_published():
@@ -193,8 +195,8 @@ def test_networks_have_the_published_number_of_parameters(name):
 def test_sampling_stays_where_a_network_knows_the_noise(name, variant):
     config = load(name, variant)
     if config.model.release:
-        schedule = build.build_schedule(config)
-        high, low = np.exp(-schedule.lam(np.array(build.sampling_range(config, schedule))))
+        schedule = build.schedule(config)
+        high, low = np.exp(-schedule.lam(np.array(build.span(config.grid, schedule))))
         known = models.preconditioning({"precondition": releases.RELEASES[config.model.release].precondition})
         assert known.low * (1 - 1e-3) <= low < high <= known.high * (1 + 1e-3)
 
@@ -202,20 +204,20 @@ def test_sampling_stays_where_a_network_knows_the_noise(name, variant):
 def test_a_solver_may_be_a_label_of_the_benchmark():
     config = load("cifar10_score_sde")
     config.solver.name = "DPM-Solver-v3"
-    label, options = build.build_solver(config)
+    label, options = build.solver(config)
     assert label == "DPM-Solver-v3" and options == dict(config.benchmark.solvers)[label]
     config.solver.lower_order_final = config.solver.corrector = True
-    label, options = build.build_solver(config)
+    label, options = build.solver(config)
     assert label == "DPM-Solver-v3, corrector=True, lower_order_final=True"
     for nfe, pseudo in ((5, True), (10, False)):  # what is set counts at all numbers of evaluations
-        found = resolve(config, options, nfe, None)
+        found = tables_of(config).resolve(options, nfe, None)
         assert found["corrector"] and found["lower_order_final"] and found["predictor_pseudo"] is pseudo
     assert dict(config.benchmark.solvers)["DPM-Solver-v3"]["at_nfe"][10] == {"corrector": False}, "left as it was"
     config.solver.name = "unipc"
-    assert build.build_solver(config) == ("unipc", {"name": "unipc", "corrector": True, "lower_order_final": True})
+    assert build.solver(config) == ("unipc", {"name": "unipc", "corrector": True, "lower_order_final": True})
     config.solver.name = "DPM-Solver-v4"
     with pytest.raises(errors.ConfigError, match="unknown solver 'DPM-Solver-v4': known are auto.*, DPM-Solver-v3$"):
-        build.build_solver(config)
+        build.solver(config)
 
 
 def small(experiment, **overrides):
@@ -251,4 +253,4 @@ def test_without_published_numbers_there_is_no_column(tmp_path):
     config = small("benchmark", **{"published.rows": ()})
     main.run_experiment(config, tmp_path)
     assert (tmp_path / "results.csv").read_text().splitlines()[0] == ",".join(COLUMNS)
-    assert published_note(config, json.loads((tmp_path / "results.json").read_text())["rows"]) == []
+    assert build.published_numbers(config).note(json.loads((tmp_path / "results.json").read_text())["rows"]) == []
