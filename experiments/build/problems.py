@@ -12,8 +12,8 @@ import gaussian
 from configs.sections import Grid
 from experiments.build.jumps import data_gaussian
 from experiments.build.networks import Network, network, weights_of
-from experiments.build.sections import settings
 from experiments.build.schedules import is_guided, schedule, span
+from experiments.build.sections import settings
 from experiments.build.sources import Source
 from experiments.build.tables import Tables
 from experiments.support import keys
