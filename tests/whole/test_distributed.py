@@ -11,7 +11,7 @@ import pytest
 
 import main
 from configs import toy_gmm
-from experiments.ems import estimate as ems
+from experiments.ems import find as ems
 from experiments.support import processes
 from solvers import npz
 from solvers.ems import load_ems
@@ -125,7 +125,7 @@ def test_half_an_environment_is_named(monkeypatch):
 
 def test_what_no_cluster_and_no_other_experiment_can_do_is_named():
     code, text = command("--config=configs/toy_gmm.py", "--config.distributed.coordinator=auto")
-    assert code == 1 and "only ems" in text, text
+    assert code == 2 and "benchmark does not read it; these do: sample, ems" in text, text
     options = "--config.experiment=ems", "--config.distributed.coordinator=auto"
     code, text = command("--config=configs/toy_gmm.py", *options)
     assert code == 1 and "distributed.coordinator=auto connects no processes" in text, text
