@@ -66,6 +66,7 @@ def test_no_evaluation_rounds_parameters(name, monkeypatch):
     assert casts_in_the_loop(name, params) >= len(of_products)  # the network rounds these, each time
 
 
+@pytest.mark.thin(2)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_outputs_stay_the_same_bit_by_bit(name, monkeypatch):
     """And derivatives: of the network that statistics of are embedded; the classifier guides by its gradient."""
