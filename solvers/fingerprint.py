@@ -5,7 +5,6 @@ the same data must give the same digits in every version.
 """
 
 import hashlib
-import json
 
 import jax
 import numpy as np
@@ -19,11 +18,6 @@ def fingerprint(tree) -> str:
         digest.update(f"{path} {leaf.dtype} {leaf.shape}\n".encode())
         digest.update(leaf.tobytes())
     return digest.hexdigest()[:16]
-
-
-def fingerprint_of_settings(settings) -> str:
-    """The fingerprint of numbers, texts, lists and dictionaries, as JSON; the order of a dictionary does not count."""
-    return checksum_of_bytes(json.dumps(settings, sort_keys=True).encode())[:16]
 
 
 def checksum(*arrays: np.ndarray) -> str:

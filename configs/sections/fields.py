@@ -61,11 +61,6 @@ def _is_number(value) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def rising(low, what: str, remedy: str) -> Bound:
-    """Numbers above `low` that grow: used for ranges."""
-    return Bound(lambda value: all(a < b for a, b in zip((low, *value), value)), what, remedy)
-
-
 POSITIVE = at_least(1)
 SIGMAS = several(above(0), remedy="name noise levels sigma / alpha, separated by commas")
 SEEDS = several(at_least(0))

@@ -10,7 +10,7 @@ from models import inception
 from solvers.fingerprint import fingerprint
 
 SPACES = ("classifier", "inception", "spatial", "pixels")
-METRICS = {"inception": "fid", "spatial": "sfid"}
+FRECHET_NAMES = {"inception": "fid", "spatial": "sfid"}
 PLAIN = "no resize; x / 127.5 - 1"
 
 
@@ -32,11 +32,11 @@ class Space(NamedTuple):
     @property
     def metric(self) -> str:
         """What the Fréchet distance is called: FID is that of Inception's features, and no other."""
-        return METRICS.get(self.name, "frechet")
+        return FRECHET_NAMES.get(self.name, "frechet")
 
     def about(self) -> dict:
         """Of a passport: which features, and what becomes of an image before."""
-        rule = inception.RULE if self.name in METRICS else PLAIN
+        rule = inception.RULE if self.name in FRECHET_NAMES else PLAIN
         return {"features": f"{self.name} {self.network}".strip(), "input": rule}
 
     def on_device(self, images):
@@ -46,8 +46,8 @@ class Space(NamedTuple):
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _on_device(name, module, params, images):
-    if name in METRICS:
-        return module.apply({"params": params}, images)[list(METRICS).index(name)]
+    if name in FRECHET_NAMES:
+        return module.apply({"params": params}, images)[list(FRECHET_NAMES).index(name)]
     if name == "pixels":
         return pixels.to_float(images).reshape(len(images), -1)
     return module.apply({"params": params}, pixels.to_float(images))[0]

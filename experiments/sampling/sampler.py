@@ -1,14 +1,12 @@
 """A problem with the devices and the batch that its samples are drawn with; compiled once for all its methods."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
 from experiments.build import Method, Problem
-from experiments.data.progress import Progress
 from experiments.sampling.alignment import align
 from experiments.sampling.draw import generate, make_draw
 from experiments.support.mesh import make_mesh, place
@@ -62,16 +60,3 @@ class Sampler:
             parts.append(part)
             on_batch(len(done))
         return np.concatenate(parts), time.perf_counter() - begin
-
-    def run_all(self, methods: Mapping, indices, desc: str) -> Iterator[tuple]:
-        """Yields (key, samples, seconds) by each of {key: Method}, one after the other, with a bar in evaluations."""
-        methods = aligned(methods)
-        total = len(indices) * sum(method.nfe for method in methods.values())
-        with Progress(total=total, desc=desc, unit="evaluation", unit_scale=True) as bar:
-            for key, method in methods.items():
-                bar.set_postfix_str(f"{method.label} {method.nfe}")
-                yield key, *self.collect(method, indices, on_batch=partial(_advance, bar, method.nfe))
-
-
-def _advance(bar, rows: int, images: int) -> None:
-    bar.update(rows * images)
