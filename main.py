@@ -22,7 +22,7 @@ from ml_collections import ConfigDict, config_flags
 
 from configs import did_you_mean
 from configs.overrides import not_integral, overridden, unknown_key, with_integers
-from experiments import ALWAYS, EXPERIMENTS
+from experiments import ALWAYS, EXPERIMENTS, reads
 
 ROOT = Path(__file__).resolve().parent
 DEFAULT = "configs/fashion_mnist.py"
@@ -156,7 +156,6 @@ def parse(argv):
 
 def unread(name: str, keys) -> str | None:
     """What is wrong with the first of `keys` that the experiment does not read."""
-    reads = lambda reader, key: bool({key, key.split(".")[0]} & {*EXPERIMENTS[reader].reads, *ALWAYS})  # noqa: E731
     for key in keys:
         if not reads(name, key):
             readers = [other for other in EXPERIMENTS if reads(other, key)]

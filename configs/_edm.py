@@ -1,8 +1,8 @@
 """What the configs of EDM's checkpoints have in common (Karras et al. 2022, arXiv 2206.00364; github.com/NVlabs/edm).
 
 Source and licence of the checkpoints: NVIDIA, CC BY-NC-SA 4.0, "all material, including source code and pre-trained
-models". A file names its own network and preconditioning, which are read without executing anything in it. float32 as
-published, but for ImageNet's; `--config.model.dtype=bfloat16` for accelerators.
+models". A file names its own network and preconditioning; they are read without executing anything in it. Networks were
+published in float32, except ImageNet's; `--config.model.dtype=bfloat16` is for accelerators.
 
 Time runs from sigma = 80 to 0.002, as in both papers. `solvers` are those of the published comparison (Zheng et al.
 2023, arXiv 2310.13268, table 1), with the options of its code for networks of EDM: codebases/edm/{sample.sh,sample.py}

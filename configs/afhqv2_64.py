@@ -14,16 +14,16 @@ Checkpoint, licence, range of time and solvers: configs/_edm.py. The first use d
 
 Cost: DDPM++ is some 0.25 GB in float32. The time of an evaluation was not measured.
 
-Statistics: there are no published ones, nor options of DPM-Solver-v3 for this network: those here are what its code
-takes for any network of EDM. Intervals and points are as for CIFAR-10 from 10 evaluations on, and points are samples of
-the network; of training images: `--config.ems.rule=noised --config.images=FOLDER` (files .npz with `images` uint8 [n,
-64, 64, 3]).
+Statistics: for this network neither statistics nor options of DPM-Solver-v3 are published. The options here are those
+that its code takes for any network of EDM. The numbers of intervals and points are those of CIFAR-10 for 10 evaluations
+and more. Points are samples of the network. For points from training images, give `--config.ems.rule=noised
+--config.images=FOLDER` (files .npz with `images` uint8 [n, 64, 64, 3]).
 
-What to expect: the column `published` has FIDs of the same solvers by Wang & Vastola 2024 (arXiv 2412.09726), read off
-the heat map of their notebook, the row without teleportation (github.com/Animadversio/edm; 50,000 samples, EDM's
-statistics, pixels truncated to uint8, where here they are rounded): Heun 13.85 and UniPC-3, bh2, 3.42 at 10. EDM's own
-is 1.96 at 79 evaluations, the least of three times 50,000 samples, as it is commonly cited: not compared with the
-paper's table; reference statistics
+What to expect: the column `published` has FIDs of the same solvers by Wang & Vastola 2024 (arXiv 2412.09726). They were
+read off the heat map of their notebook, in the row without teleportation (github.com/Animadversio/edm; 50,000 samples,
+EDM's statistics; there pixels are truncated to uint8, here they are rounded): Heun 13.85 and UniPC-3, bh2, 3.42 at 10
+evaluations. EDM's own sampler has 1.96 at 79 evaluations, the smallest of three numbers of 50,000 samples each. That is
+how it is commonly cited; it was not compared with the paper's table. Reference statistics:
 https://nvlabs-fi-cdn.nvidia.com/edm/fid-refs/afhqv2-64x64.npz. FID is computed by
 `--config.experiment=score --config.images=DIR`; `benchmark` measures distances to a fine solution.
 """

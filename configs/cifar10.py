@@ -23,11 +23,11 @@ evaluations two and a half minutes, `benchmark` as it stands an hour. Statistics
 121 noise levels are 31 hours of plain evaluations on those cores, and a point takes several. Published: 3.5 hours on
 eight A40 for both files below.
 
-Statistics: points are samples of the network itself, for the data set is not at hand; the published ones are of the
-training set: `--config.ems.rule=noised --config.images=FOLDER` (files .npz with `images` uint8 [n, 32, 32, 3]; images
-have no labels there, so not for cond). Published are 120 intervals of 4096 points, which are the defaults here, from 10
-evaluations on, and 1200 of 1024 below: `--config.ems.nodes=1200 --config.ems.points=1024 --workdir=FOLDER`, used with
-`--config.ems.path=FOLDER/ems.npz`.
+Statistics: points are samples of the network itself, because the data set is not at hand. The published statistics are
+of the training set: `--config.ems.rule=noised --config.images=FOLDER` (files .npz with `images` uint8 [n, 32, 32, 3];
+not for `cond`, because these images have no labels). Published for 10 evaluations and more are 120 intervals of 4096
+points, the defaults here; for fewer evaluations 1200 intervals of 1024 points: `--config.ems.nodes=1200
+--config.ems.points=1024 --workdir=FOLDER`, used with `--config.ems.path=FOLDER/ems.npz`.
 
 What to expect: the column `published` has the FID of Zheng et al. 2023, table 1 (50,000 samples; Inception of TF-Hub
 tfgan, cifar10_stats.npz of ScoreSDE; pixels truncated to uint8, where here they are rounded): DPM-Solver-v3 12.21 at 5

@@ -2,13 +2,13 @@
 
     python main.py --config=configs/convergence.py
 
-The model is the closed-form denoiser, the exact solution an adaptive Runge-Kutta integration with relative tolerance
-1e-11, so all error is the solver's. A solver of order p falls with slope -p; with `lower_order_final` the last step is
-of order 1, whose error falls with its square only. Heun's method spends an odd evaluation on a step to sigma = 0; it is
-compared at t_end all the same, where its error is far above sigma. Takes about a minute of computing time.
+The model is the closed-form denoiser. The exact solution is an adaptive Runge-Kutta integration with relative tolerance
+1e-11. So all error is the solver's. The error of a solver of order p falls with slope -p. With `lower_order_final` the
+last step is of order 1, and its error falls only with the square of its length. Heun's method spends an odd evaluation
+on a step to sigma = 0; it is compared at t_end all the same, where its error is far above sigma. Takes about a minute.
 
-`--config.oracle=DIR` runs the methods of a directory of official numbers instead, and compares: 988 numbers of two
-schedules at eight budgets agree to 4.7e-5, the rounding of the five digits that the directory has.
+`--config.oracle=DIR` runs the methods of a directory of official numbers instead and compares: 988 numbers of two
+schedules at eight budgets agree to 4.7e-5, which is the rounding of the five digits that the directory has.
 
 Variant `smoke`: few samples of 12 dimensions, in seconds.
 """

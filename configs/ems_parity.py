@@ -3,8 +3,8 @@
     python main.py --config=configs/ems_parity.py --config.oracle=DIR
 
 On two mixtures of 192 dimensions l, s and b agree to 5e-16, 3e-8 and 2e-9. With 16 random probes instead of exact
-Jacobians, and l' by differences, the RMSE of the published DPM-Solver-v3 moves by 0.1 % in the median of 216 cases, and
-by 1.3 % at most. Takes some 20 minutes on two shared cores, nearly all of it for the statistics.
+Jacobians, and the derivative of l by differences, the RMSE of the published DPM-Solver-v3 changes by 0.1 % (median of
+216 cases), and by 1.3 % at most. Takes some 20 minutes on two shared cores, nearly all of it for the statistics.
 """
 
 from configs import default

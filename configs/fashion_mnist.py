@@ -4,9 +4,9 @@
 
 Needs no data set and no network connection: the parameters (EDM preconditioning, 28x28x1, see
 assets/fashion_mnist/provenance.json), the model's EMS, the feature network and the moments of the training set are
-embedded. All solvers run from sigma = 80 to 0.002 from the same noise; the reference is UniPC of order 3 with
-`benchmark.reference_nfe` evaluations. Orders and grids are those that measured best for each solver, DPM-Solver-v3's
-options its defaults (configs/ems_ablation.py:settings).
+embedded. All solvers run from sigma = 80 to 0.002 from the same noise. The reference is UniPC of order 3 with
+`benchmark.reference_nfe` evaluations. Orders and grids are those that measured best for each solver. DPM-Solver-v3 has
+its default options (configs/ems_ablation.py:settings).
 
 `frechet` is the Fréchet distance in the features of a small classifier of this data set: not the Inception FID.
 

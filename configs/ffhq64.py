@@ -14,13 +14,13 @@ Checkpoint, licence, range of time and solvers: configs/_edm.py. The first use d
 
 Cost: DDPM++ is some 0.25 GB in float32. The time of an evaluation was not measured.
 
-Statistics: there are no published ones, nor options of DPM-Solver-v3 for this network: those here are what its code
-takes for any network of EDM. Intervals and points are as for CIFAR-10 from 10 evaluations on, and points are samples of
-the network; of training images: `--config.ems.rule=noised --config.images=FOLDER` (files .npz with `images` uint8 [n,
-64, 64, 3]).
+Statistics: for this network neither statistics nor options of DPM-Solver-v3 are published. The options here are those
+that its code takes for any network of EDM. The numbers of intervals and points are those of CIFAR-10 for 10 evaluations
+and more. Points are samples of the network. For points from training images, give `--config.ems.rule=noised
+--config.images=FOLDER` (files .npz with `images` uint8 [n, 64, 64, 3]).
 
-What to expect: published is EDM's FID alone, 2.39 at 79 evaluations, the least of three times 50,000 samples, as it is
-commonly cited: not compared with the paper's table; reference statistics
+What to expect: only EDM's FID is published, 2.39 at 79 evaluations, the smallest of three numbers of 50,000 samples
+each. That is how it is commonly cited; it was not compared with the paper's table. Reference statistics:
 https://nvlabs-fi-cdn.nvidia.com/edm/fid-refs/ffhq-64x64.npz. FID is computed by
 `--config.experiment=score --config.images=DIR`; `benchmark` measures distances to a fine solution.
 """

@@ -14,10 +14,10 @@ Cost: the time of an evaluation was not measured; one has the gradient of the cl
 Statistics are for an accelerator: 1024 points at 501 noise levels (published: 9.5 hours on eight A40), 1.2 GB in
 float32.
 
-Statistics are those of the model without guidance, as published: hence the scale of 0 in the command, and `ems.accept`
-here, which takes them for a guided model. Their l is 1, for the better FID (Zheng et al. 2023, appendix D.4). Points
-are samples of the network, each with its own class: images that are given have no labels. Published are training
-images.
+Statistics are those of the model without guidance, as published. So the scale is 0 in the command above, and
+`ems.accept` is set here, which takes them for a guided model. Their l is 1, which gave the better FID (Zheng et al.
+2023, appendix D.4). Points are samples of the network, each with its own class, because a folder of images has no
+labels; the published ones are training images.
 
 Time is that of the 1000 steps, t from 1 to 1e-3, and grids are uniform in it. All options are those of
 codebases/guided-diffusion/{sample.sh,runners/diffusion.py} in github.com/thu-ml/DPM-Solver-v3: order 2 in all solvers,

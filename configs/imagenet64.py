@@ -11,15 +11,17 @@ edm-imagenet-64x64-cond-adm.pkl, 295.9 million parameters. Sample i is of a rand
 Variant `stochastic`: Algorithm 2 of EDM with its settings for this network, churn 40 in [0.05, 50], noise 1.003, 256
 steps. Variant `smoke`: smaller counts, to see that it runs; its numbers mean nothing.
 
-Cost: the network is 1.2 GB in float32. It was trained and published in float16; here it is float32, or with
-`--config.model.dtype=bfloat16` the format of accelerators. The time of an evaluation was not measured.
+Cost: the network is 1.2 GB in float32. It was trained and published in float16. Here it runs in float32, or with
+`--config.model.dtype=bfloat16` in the format of accelerators. The time of an evaluation was not measured.
 
-Statistics: there are no published ones, nor options of DPM-Solver-v3 for this network: those here are what its code
-takes for any network of EDM. Intervals and points are as for CIFAR-10 from 10 evaluations on, and points are samples of
-the network, each with its own class: images that are given have no labels.
+Statistics: for this network neither statistics nor options of DPM-Solver-v3 are published. The options here are those
+that its code takes for any network of EDM. The numbers of intervals and points are those of CIFAR-10 for 10 evaluations
+and more. Points are samples of the network, each with its own class; a folder of images could not be used, because its
+images have no labels.
 
-What to expect: published is EDM's FID alone, 1.36 at 511 evaluations of `stochastic`, the least of three times 50,000
-samples; reference statistics https://nvlabs-fi-cdn.nvidia.com/edm/fid-refs/imagenet-64x64.npz. FID is computed by
+What to expect: only EDM's FID is published, 1.36 at 511 evaluations of `stochastic`, the smallest of three numbers of
+50,000 samples each. Reference statistics: https://nvlabs-fi-cdn.nvidia.com/edm/fid-refs/imagenet-64x64.npz. FID is
+computed by
 `--config.experiment=score --config.images=DIR`; `benchmark` measures distances to a fine solution.
 """
 

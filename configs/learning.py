@@ -5,9 +5,9 @@
     python main.py --config=configs/learning.py --config.learning.run=runs/snapshots
 
 The second command may run while the first goes on, and again when it is done: it measures new snapshots only (8 to 30
-seconds each on two cores). Published for MNIST (mini-EDM, 25,000 steps of 128 images, 32x32; score, training images):
-what the Gaussian explains peaks at step 4,500 / 3,500 / 3,000 at sigma = 0.1 / 0.5 / 2 with 0.768 / 0.929 / 0.991 and
-ends at 0.752 / 0.924 / 0.987, where the data themselves explain 0.919 / 0.970 / 0.990.
+seconds each on two cores). Published for MNIST (mini-EDM, 25,000 steps of 128 images, 32x32; score, training images),
+at sigma = 0.1 / 0.5 / 2: the share that the Gaussian explains is largest at step 4,500 / 3,500 / 3,000, with 0.768 /
+0.929 / 0.991, and ends at 0.752 / 0.924 / 0.987. There the data themselves explain 0.919 / 0.970 / 0.990.
 
 Variant `smoke`: few images, to see that it runs.
 """

@@ -3,10 +3,11 @@
     python main.py --config=configs/peers.py
     python main.py --config=configs/peers.py --config.peers.dpm_v3=DPM-Solver-v3 --config.peers.edm=edm
 
-Overhead per step above the bare network at four shapes of the state, cost of tables and constructors, memory, and whole
-sampling of the CIFAR-10 DDPM++ at full width. Of the others whatever is installed takes part (PyTorch, `pip install
-diffusers k-diffusion`, checkouts of github.com/thu-ml/DPM-Solver-v3 and github.com/NVlabs/edm), none is needed; what is
-measured, and how, is in experiments/peers/beside.py. Some ten minutes on two cores or on a GPU.
+It measures the overhead per step above the bare network at four shapes of the state, the cost of tables and
+constructors, memory, and the whole sampling of the CIFAR-10 DDPM++ at full width. Whatever of the others is installed
+takes part (PyTorch, `pip install diffusers k-diffusion`, checkouts of github.com/thu-ml/DPM-Solver-v3 and
+github.com/NVlabs/edm); none is needed. experiments/peers/beside.py says how it is measured. Some ten minutes on two
+cores or on a GPU.
 
 Variant `smoke`: small shapes and a small network, to see that it runs; its numbers mean nothing.
 """

@@ -2,14 +2,14 @@
 
     python main.py --config=configs/score_analysis.py
 
-Isotropic, Gaussian (also of low rank, and expanded in its covariance), mixture by class and by k-means, and the
-training data themselves ("delta"), over the published noise levels, on 1,024 noised training images and as many noised
-test images: the published protocol takes training images, which the delta score has seen. The network is used without
-labels. A mixture of k components keeps 12,800 / k directions of each (`directions`; all of them up to k = 10), and the
-mean variance of the others.
+The closed forms are: isotropic, Gaussian (also of low rank, and expanded in its covariance), mixtures by class and by
+k-means, and the training data themselves ("delta"). They are compared at the published noise levels, on 1,024 noised
+training images and as many noised test images; the published protocol takes training images only, which the delta score
+has seen. The network is used without labels. A mixture of k components keeps 12,800 / k directions of each component
+(`directions`; all of them up to k = 10), and the mean variance of the others.
 
-Needs Fashion-MNIST (the system's package, or a download). 4 minutes on two cores; what is done is kept in `parts/`,
-so a run that was stopped goes on where it was.
+Needs Fashion-MNIST (the system's package, or a download). Takes 4 minutes on two cores. What is done is kept in
+`parts/`, and a run that was stopped goes on from there.
 
 Writes results.csv (every number, with the published ones of MNIST and CIFAR10 in columns of their own), results.json,
 scores.png, sweeps.png and table.png.

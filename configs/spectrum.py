@@ -1,11 +1,11 @@
-"""The exact error of each solver on Gaussian data of any variance: what a table does to it needs no network.
+"""The exact error of each solver on Gaussian data, for each variance: this needs a solver's table and no network.
 
     python main.py --config=configs/spectrum.py
     python main.py --config=configs/spectrum.py --config.schedule.name=vp
 
-A mode of variance v and the noise meet where sigma / alpha = sqrt(v); what a solver makes of that crossing depends on
-v / sigma^2 at the ends, and on its steps. The eigenvalues of the pixel covariance of Fashion-MNIST are marked
-(`reference`; empty for none). DPM-Solver-v3 has the closed-form statistics of the Gaussian: `ems` of its entries says
+A mode of variance v is as large as the noise where sigma / alpha = sqrt(v). How well a solver passes that point depends
+on its steps, and on v / sigma^2 at both ends. The eigenvalues of the pixel covariance of Fashion-MNIST are marked
+(`reference`; empty for none). DPM-Solver-v3 has the closed-form statistics of the Gaussian; `ems` of its entries says
 in which basis, see experiments/checks/spectrum.py. Takes some seconds.
 
 Variant `smoke`: fewer variances and one number of evaluations.

@@ -147,6 +147,11 @@ EXPERIMENTS = {
 ALWAYS = ("experiment", "cpu_devices", "compilation_cache")  # read for all of them
 
 
+def reads(experiment: str, key: str) -> bool:
+    """Whether an experiment reads this key of the config, "section.key", or one that stands in no section."""
+    return bool({key, key.partition(".")[0]} & {*ALWAYS, *EXPERIMENTS[experiment].reads})
+
+
 def stop_quietly(number, frame):
     """Handles Ctrl-C while the command starts: nothing is written yet, and a traceback would tell nothing."""
     print("error: stopped", file=sys.stderr, flush=True)

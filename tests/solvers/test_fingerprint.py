@@ -1,13 +1,11 @@
 """Hashes: equal for equal data, different for different data, and never others than those in old files."""
 
-import hashlib
 from collections import OrderedDict
 
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
-from solvers.fingerprint import checksum, checksum_of_bytes, checksum_of_file, fingerprint, fingerprint_of_settings
+from solvers.fingerprint import checksum, checksum_of_bytes, checksum_of_file, fingerprint
 
 
 def test_fingerprint_is_of_values_types_shapes_and_paths():
@@ -33,15 +31,6 @@ def test_hashes_are_those_of_old_files():
     assert fingerprint("text") == "ea56abcc25179467"
     assert checksum(a, b) == "fbccfc283b96b4ab142923585a01b551cd17d19bf79afc5d8fe7cc6e8d3f6fb3"
     assert checksum(np.asfortranarray(a), b) == checksum(a, b) != checksum(b, a)
-
-
-def test_settings_are_compared_by_value():
-    known = fingerprint_of_settings({"a": 1, "b": [0.5, None, "é"]})
-    assert known == hashlib.sha256(rb'{"a": 1, "b": [0.5, null, "\u00e9"]}').hexdigest()[:16]
-    assert fingerprint_of_settings({"b": (0.5, None, "é"), "a": 1}) == known
-    assert fingerprint_of_settings({"a": 1.5, "b": [0.5, None, "é"]}) != known
-    with pytest.raises(TypeError, match="not JSON serializable"):
-        fingerprint_of_settings({"a": np.zeros(2)})
 
 
 def test_a_file_has_the_checksum_of_its_bytes(tmp_path):
