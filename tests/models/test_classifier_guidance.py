@@ -67,6 +67,7 @@ def test_guidance_by_a_noisy_classifier(classifier):
     assert build.problem(small_config(classifier / "net.pkl", **more)).network.classes == 3
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("by, basis", [("labels", "pixels"), ("labels", "dct"), ("classifier", "pixels")])
 def test_a_scale_is_an_argument_and_no_part_of_the_network(classifier, by, basis):
     """One program for all scales; statistics and samples are known by the parameters alone, as they always were."""

@@ -57,6 +57,7 @@ def unrounded(monkeypatch):
         monkeypatch.setattr(f"{module}.rounded", lambda params, dtype: params)
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_no_evaluation_rounds_parameters(name, monkeypatch):
     params = seeded_params(name)
@@ -66,7 +67,7 @@ def test_no_evaluation_rounds_parameters(name, monkeypatch):
     assert casts_in_the_loop(name, params) >= len(of_products)  # the network rounds these, each time
 
 
-@pytest.mark.thin(2)
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_outputs_stay_the_same_bit_by_bit(name, monkeypatch):
     """And derivatives: of the network that statistics of are embedded; the classifier guides by its gradient."""

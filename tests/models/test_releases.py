@@ -44,6 +44,7 @@ def small_config(path, **changes):
     return c
 
 
+@pytest.mark.thin(3)
 @pytest.mark.parametrize("name", ["edm_ddpmpp_vp", "edm_ncsnpp_skip_edm", "edm_adm_edm"])
 def test_a_file_of_edm_describes_its_own_network(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)

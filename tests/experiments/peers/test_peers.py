@@ -199,6 +199,7 @@ def test_the_original_is_timed_only_if_it_draws_the_same_images(contest, error, 
         assert row["status"].startswith("not timed: images differ by")
 
 
+@pytest.mark.deep
 def test_the_network_is_as_precise_as_it_is_asked_for(contest):
     single, half = (contest.ours(dtype)[0]() for dtype in ("float32", "bfloat16"))
     assert single.shape == (4, 32, 32, 3) and single.dtype == half.dtype == np.float32
