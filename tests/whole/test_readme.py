@@ -123,6 +123,8 @@ def test_commands_in_docstrings_are_accepted(monkeypatch):
     for path in SOURCES:
         text = (ast.get_docstring(ast.parse(path.read_text())) or "").replace("\\\n", " ")
         for line in re.findall(r"python main\.py (.*)", text):
+            if "NAME" in line:
+                continue
             words = shlex.split(line, comments=True)
             words = [re.sub(r"=([A-Z])$", "=1", word) for word in words if word.startswith("--")]
             accepted(words)

@@ -39,7 +39,7 @@ def write_set(folder, train=40, test=20, compress=True):
 @pytest.mark.parametrize("compress", [True, False])
 def test_load_from_a_folder(tmp_path, compress):
     expected = write_set(tmp_path, compress=compress)
-    images, labels, test_images, test_labels, _ = datasets.load("fashion_mnist", tmp_path)
+    images, labels, test_images, test_labels, *_ = datasets.load("fashion_mnist", tmp_path)
     assert images.dtype == np.uint8 and images.shape == (40, 28, 28, 1) and test_images.shape == (20, 28, 28, 1)
     assert labels.shape == (40,) and test_labels.shape == (20,)
     np.testing.assert_array_equal(images[..., 0], expected)

@@ -51,7 +51,7 @@ def contest():
 
 def test_a_run_without_any_peer(contest, tmp_path, monkeypatch, capsys):
     hide_peers(monkeypatch)
-    monkeypatch.setattr(beside.network, "Contest", lambda settings: contest)
+    monkeypatch.setattr(beside, "Contest", lambda settings: contest)
     main.run_experiment(settings(shapes="3x20"), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
         *(".lock", "config.json", "results.csv", "results.json", "peers.png")
