@@ -17,6 +17,7 @@ import main
 import solvers
 from configs.default import get_config
 from configs.overrides import overridden, with_integers
+from configs.sections import SECTIONS, Run
 from experiments import ALWAYS, EXPERIMENTS
 from experiments.build import check_config
 from tests.helpers.places import ROOT
@@ -197,6 +198,7 @@ def test_lists_of_experiments_are_those_of_the_registry():
     generate = runpy.run_path(str(ROOT / "docs/generate.py"))
     for page in generate["PAGES"]:
         assert PAGES[page] == generate["filled"](PAGES[page], EXPERIMENTS), "run: python docs/generate.py"
+    assert PAGES["docs/keys.md"] == generate["keys"]({"": Run, **SECTIONS}), "run: python docs/generate.py"
 
 
 def test_each_experiment_has_its_files_listed():
