@@ -14,8 +14,8 @@ MARKED = re.compile(r"(<!-- experiments -->\n).*?(<!-- /experiments -->)", re.DO
 KEYS = """\
 # All keys
 
-Every key of the config, with its type, its default, its bounds and its meaning. Set it with `--config.KEY=VALUE`. The page is
-made from `configs/sections/`.
+Every key of the config, with its type, its default, its bounds and its meaning. Set it with `--config.KEY=VALUE`. The
+page is made from `configs/sections/`.
 """
 
 
