@@ -148,7 +148,7 @@ def test_an_experiment_with_a_network_reads_what_the_registry_says(experiment, n
 OPTIONAL = {  # read where the config asks for it: another kind of model, features, EMS, or several machines
     "mixture", "guidance", "reference", "features", "classifier", "inception", "published", "oracle", "images",
     "distributed", "data.name", "data.path", "teleport.gaussian", "benchmark.reference_nfe", "benchmark.solvers",
-    "sample.batch", "sample.devices",
+    "sample.batch", "sample.devices", "sample.block", "sample.seed", "grid.times",
 }  # fmt: skip
 
 
