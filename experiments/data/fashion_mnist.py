@@ -59,7 +59,7 @@ def verify(path, sha256: str, source: str) -> None:
 
 
 def find(name: str, path="", url: str = URL) -> Path:
-    """The path of an idx file: in the folder `path`, if given; else in the system package or the cache, or downloaded."""
+    """The path of an idx file: in the folder `path`, if given; else in the system package, the cache, or downloaded."""
     if path:
         found = find_idx(path, name)
         if found is None:
@@ -72,7 +72,7 @@ def find(name: str, path="", url: str = URL) -> Path:
 
 
 def load(path="", url: str = URL) -> Dataset:
-    """60,000 training images uint8 [n, 28, 28, 1], 10,000 test images, and their labels; path: a folder with all files."""
+    """60,000 training images uint8 [n, 28, 28, 1], 10,000 test images, and their labels; path: a folder with all."""
     arrays = []
     for file, shape in SHAPES.items():
         found = find(file, path, url)
