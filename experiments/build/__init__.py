@@ -1,4 +1,4 @@
-"""From a config to values. Below this folder, nothing sees a ConfigDict."""
+"""Builds values from a config. Code that takes these values never sees a ConfigDict."""
 
 from experiments.build.bases import coordinates, turned
 from experiments.build.checkpoints import find, load_checkpoint, locate

@@ -1,7 +1,7 @@
 """Coordinates other than pixels, for statistics and solver: `ems.basis`.
 
-The columns of U [D, D] are the axes, x = U y. Noise looks the same in all of them, and so do tables; statistics per
-coordinate do not: of a Gaussian, those per principal component are exact.
+The columns of U [D, D] are the axes, x = U y. Noise and tables are the same in all coordinates. Statistics per
+coordinate are not: for a Gaussian, those per principal component are exact.
 """
 
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from experiments.support.errors import choose
 
 
 def turn(config, network, name: str):
-    """The Network in the coordinates `name`, a basis as `ems.basis` has it; U is its `basis`, and among its params."""
+    """The Network in the coordinates `name` (a value of `ems.basis`). U is its `basis`, and one of its params."""
     if name == "pixels":
         return network
     build = choose({"dct": _cosines, "channels": _channels, "pca": _components}, name, "ems.basis")
@@ -29,17 +29,17 @@ def turn(config, network, name: str):
 
 
 def coordinates(basis, x):
-    """y = U^T x of samples [n, *shape], in their precision."""
+    """y = U^T x for samples [n, *shape], in their precision."""
     return (x.reshape(len(x), -1).astype(np.float64) @ basis).reshape(x.shape).astype(x.dtype)
 
 
 def turned(matrix, x):
-    """`matrix` [D, D] times one sample [*shape], within jit."""
+    """`matrix` [D, D] times one sample [*shape]; for use within jit."""
     return jnp.matmul(matrix, x.reshape(-1), precision="highest").reshape(x.shape)
 
 
 def _cosines(config, network):
-    """Orthonormal cosines along every axis but the channels."""
+    """The basis of orthonormal cosines along every axis but the channels."""
     from scipy.fft import dct
 
     *sizes, channels = network.shape if len(network.shape) > 1 else (*network.shape, 1)
@@ -50,7 +50,7 @@ def _cosines(config, network):
 
 
 def _channels(config, network):
-    """The principal components of the channels, the same ones at every pixel."""
+    """The basis of the principal components of the channels, the same at every pixel."""
     channels = network.shape[-1]
     mean, covariance = _pixel_moments(config, network)
     power = (covariance + np.outer(mean, mean)).reshape(-1, channels, len(mean) // channels, channels)
@@ -58,14 +58,14 @@ def _channels(config, network):
 
 
 def _components(config, network):
-    """The principal components of the data, largest variance first."""
+    """The basis of the principal components of the data, largest variance first."""
     covariance = _pixel_moments(config, network)[1]
     with one_thread(len(covariance)):
         return np.linalg.eigh(covariance)[1][:, ::-1]
 
 
 def _pixel_moments(config, network):
-    """Mean [D] and covariance [D, D] of the data, of `reference` or of a mixture."""
+    """The mean [D] and covariance [D, D] of the data, from `reference` or from the mixture."""
     if config.model.name == "mixture":
         m = network.params
         mean = m.weights @ m.means

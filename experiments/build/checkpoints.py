@@ -1,7 +1,7 @@
-"""Where the parameters of a network come from: a path, the cache, or their publisher; and what they are of.
+"""Finds and loads the parameters of a network:
 
-a path that is given     a file written here, the folder of a training run, or a publisher's file
-an address               the cache, else the publisher's server (fetch.py)
+a path         a file written here, the folder of a training run, or a publisher's file
+an address     the cache, else the publisher's server (fetch.py)
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def find(path) -> Path:
-    """A path as given if it exists, else relative to the project's folder (the embedded assets).
+    """The path as given if it exists, else relative to the project's folder (the embedded assets).
 
     An address is downloaded into the cache, once.
     """
@@ -26,7 +26,7 @@ def find(path) -> Path:
 
 
 def locate(config, section: str = "model") -> Path:
-    """The path of the checkpoint that `config.model` or `config.guidance` names; downloaded, if need be."""
+    """The path of the checkpoint that the section names (`model`, say); downloaded if needed."""
     c = config[section]
     if c.checkpoint:
         path = find(c.checkpoint)
@@ -44,7 +44,7 @@ def locate(config, section: str = "model") -> Path:
 
 
 def load_checkpoint(config, section: str = "model") -> tuple[dict, dict]:
-    """(params, meta) of that checkpoint, in the form of models.load_params, whatever form it is stored in."""
+    """Loads that checkpoint from any known form: (params, meta), as models.load_params returns them."""
     path = locate(config, section)
     with config_errors():
         written_here = (path / "params.npz").is_file() if path.is_dir() else path.suffix == ".npz"

@@ -1,4 +1,4 @@
-"""The solver that `sample` and `throughput` run, and all that it is made of."""
+"""The solver that `sample` and `throughput` run, and everything that defines it."""
 
 from experiments.build.checkpoints import find
 from experiments.build.entries import nfes, solver
@@ -8,7 +8,7 @@ from solvers.fingerprint import checksum_of_file
 
 
 def chosen(config, problem: Problem, ems=None) -> tuple[Method, dict]:
-    """The method of `solver` at the largest `nfe`, and what it is made of: plain values, files by their content."""
+    """The method of `solver` at the largest `nfe`, and what defines it: plain values, with hashes for files."""
     (label, options), nfe = solver(config), nfes(config)[-1]
     options = problem.tables.resolve(options, nfe, ems)
     name = f"{label}: {options['name']}" if label in ("auto", "teleport") else label

@@ -1,4 +1,4 @@
-"""Which solvers a config asks for, and with how many network evaluations."""
+"""The solvers that a config asks for, and their numbers of network evaluations."""
 
 from configs.sections import Run
 from experiments.build.sections import checked
@@ -7,14 +7,16 @@ from solvers import SOLVERS
 
 
 def nfes(config) -> tuple[int, ...]:
-    """The numbers of network evaluations, rising."""
+    """The numbers of network evaluations, increasing."""
     found = checked(Run, {"nfe": config.nfe})["nfe"]
     return tuple(sorted(set(found if isinstance(found, tuple) else (found,))))
 
 
 def solver(config) -> tuple[str, dict]:
-    """(label, options) of `config.solver`: those options that are set, and where its name is a label of
-    `benchmark.solvers`, that entry's in place of the others. The label says what was changed of an entry.
+    """(label, options) of `config.solver`: the options that are set.
+
+    If its name is a label of `benchmark.solvers`, options that are not set come from that entry, and the returned label
+    says which were set.
     """
     own = {key: value for key, value in config.solver.to_dict().items() if value is not None}
     names = ("auto", "teleport", *SOLVERS)
@@ -23,14 +25,14 @@ def solver(config) -> tuple[str, dict]:
     entries, label = dict(_entries(config)), own.pop("name")
     check_known((*names, *entries), label, "solver")
     options = entries[label] | own
-    if "at_nfe" in options:  # what is set counts there, too
+    if "at_nfe" in options:  # options that are set replace these too
         changes = options["at_nfe"].items()
         options["at_nfe"] = {nfe: {key: x for key, x in more.items() if key not in own} for nfe, more in changes}
     return ", ".join([label, *(f"{key}={value}" for key, value in own.items())]), options
 
 
 def solvers(config) -> list[tuple[str, dict]]:
-    """(label, options) of each entry of `config.benchmark.solvers`; a bare name stands for its defaults."""
+    """(label, options) of each entry of `config.benchmark.solvers`; a name alone means default options."""
     entries = _entries(config)
     for label, options in entries:
         check_known(("auto", "teleport", *SOLVERS), options.get("name"), f"solver of {label!r}")

@@ -1,4 +1,4 @@
-"""The Gaussian that takes the place of a solver's first steps (gaussian/flow.py)."""
+"""The Gaussian that replaces a solver's first steps (gaussian/flow.py)."""
 
 import gaussian
 from experiments.build.checkpoints import find
@@ -7,9 +7,9 @@ from experiments.support.errors import ConfigError, config_errors
 
 
 def data_gaussian(config, network, exact) -> gaussian.Mixture:
-    """What the model's score is taken for at high noise: one Gaussian, or one per class where labels are given.
+    """The Gaussian that stands for the data at high noise; with labels, one per class.
 
-    exact: the mixture that a closed-form model is of, or None.
+    exact: the mixture of a closed-form model, or None.
     """
     if is_guided(config):
         raise ConfigError(

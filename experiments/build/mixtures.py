@@ -6,7 +6,7 @@ import gaussian
 
 
 def mixture(config) -> gaussian.Mixture:
-    """A random mixture of `config.mixture`, the same for the same seed: unequal weights, tilted covariances."""
+    """The random mixture of `config.mixture`: unequal weights, rotated covariances. The seed decides everything."""
     c = config.mixture
     rng, dimension = np.random.default_rng(c.seed), int(np.prod(c.shape))
     means = rng.normal(size=(c.components, dimension))

@@ -1,4 +1,4 @@
-"""From a config to its network, with guidance, in the coordinates that the solver works in."""
+"""Builds the network of a config, with guidance, in the solver's coordinates."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,14 +17,14 @@ from experiments.build.mixtures import mixture
 from experiments.build.schedules import has_classifier, span
 from experiments.support.errors import ConfigError, choose, config_errors
 
-LEEWAY = 1e-3  # of the noise levels of a network: ends of schedules are given in few digits
+LEEWAY = 1e-3  # relative, for noise levels: the ends of schedules are given in few digits
 
 
 class Network(NamedTuple):
-    """`make(params, label) -> model(x, t)` of one sample [*shape]; params are arguments of jit, never constants.
+    """`make(params, label)` returns model(x, t) for one sample [*shape]; params are arguments of jit, never constants.
 
-    label: an integer, `classes` for "no label". `prediction`: what the model's output is. `basis` [D, D]: U where
-    x is in the coordinates y = U^T x (bases.py), None where it is in pixels.
+    label: an integer, `classes` for "no label". `prediction`: the kind of the model's output. `basis` [D, D]: U if x is
+    in the coordinates y = U^T x (bases.py), None if x is in pixels.
     """
 
     params: Any
@@ -36,14 +36,14 @@ class Network(NamedTuple):
 
 
 class Guided(NamedTuple):
-    """The params of a guided network: those of its parts, and `guidance.scale`, an argument of jit as they are."""
+    """The params of a guided network: those of its parts and `guidance.scale`, all arguments of jit."""
 
     weights: Any
     scale: float
 
 
 def weights_of(params):
-    """Without the scale of guidance: what a network is known by, whatever it is guided with."""
+    """The params without the guidance scale. They identify a network at any scale."""
     guided = lambda node: isinstance(node, Guided)  # noqa: E731
     return jax.tree.map(lambda node: node.weights if guided(node) else node, params, is_leaf=guided)
 
@@ -75,7 +75,7 @@ def _guide_by_labels(config, network: Network, schedule) -> Network:
 
 
 def _guide_by_classifier(config, network: Network, schedule) -> Network:
-    """By the classifier of `guidance`: with its parameters beside those of the network, which may have no classes."""
+    """Guides by the classifier of `guidance`. The network itself may have no classes."""
     params, meta = load_checkpoint(config, "guidance")
     make_log_prob = models.noisy_classifier(meta, schedule, config.model.dtype)
     classes = meta["network"]["classes"]
@@ -97,7 +97,7 @@ def _load_network(config, schedule) -> Network:
     params, meta = load_checkpoint(config)
     make_denoiser, known = models.denoisers(meta, config.model.dtype), models.preconditioning(meta)
     check_levels(span(config.grid, schedule), schedule, known)
-    shape = meta.get("shape", (28, 28, 1))  # files of the first version are of Fashion-MNIST, and do not say so
+    shape = meta.get("shape", (28, 28, 1))  # files of the first version do not have it: Fashion-MNIST
     shift = None if isinstance(schedule, schedules.EDM) else schedule
 
     def make(params, label):
@@ -107,7 +107,7 @@ def _load_network(config, schedule) -> Network:
 
 
 def check_levels(times, schedule, known) -> None:
-    """Sampling must stay within the noise levels sigma / alpha that a network was published for."""
+    """ConfigError if sampling leaves the noise levels sigma / alpha that the network was published for."""
     high, low = (float(np.exp(-schedule.lam(t))) for t in times)
     if high > known.high * (1 + LEEWAY) or low < known.low * (1 - LEEWAY):
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""The ODE that is solved, from which noise and for which classes: what all solvers of a run have in common."""
+"""The problem that all solvers of a run share: the ODE, its initial noise and the classes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ from solvers.fingerprint import fingerprint
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """network, schedule and `tables`, which makes the tables of its solvers.
+    """An ODE to solve: its network and schedule, and `tables`, which makes the tables of its solvers.
 
-    rule: how samples get their labels (`model.labels`); seed: of the samples, where none is given; guidance: the scale,
-    1 without guidance; basis: the name of the solver's coordinates; exact: the mixture of a closed-form model, or None;
-    source: the data; gaussian(): the data's Gaussian, which teleportation needs.
+    rule: how samples get their labels (`model.labels`). seed: the default seed of the samples. guidance: the scale, 1
+    without guidance. basis: the name of the solver's coordinates. exact: the mixture of a closed-form model, or None.
+    source: the data. gaussian(): the data's Gaussian, which teleportation needs.
     """
 
     network: Network
@@ -50,12 +50,12 @@ class Problem:
 
     @property
     def scale(self) -> float:
-        """sigma(t_start): what the initial noise is multiplied by."""
+        """sigma(t_start), the factor of the initial noise."""
         return float(self.schedule.sigma(self.span[0]))
 
     @property
     def sigmas(self) -> tuple[float, float]:
-        """sigma / alpha where sampling starts and ends."""
+        """The noise levels sigma / alpha where sampling starts and ends."""
         return tuple(float(np.exp(-self.schedule.lam(t))) for t in self.span)
 
     def start(self, seed: int, indices) -> np.ndarray:
@@ -63,9 +63,9 @@ class Problem:
         return self.scale * keys.initial_noise(seed, indices, self.network.shape)
 
     def labels(self, indices, seed: int | None = None) -> np.ndarray:
-        """The class of each sample, int32 [n], a function of its index alone; `network.classes` is "no label".
+        """The class of each sample, int32 [n], by its index alone; `network.classes` means "no label".
 
-        seed: of the rule `random`, by default that of the samples.
+        seed: for the rule `random`; by default that of the samples.
         """
         classes, rule = self.network.classes, self.rule
         if rule == "none":
@@ -82,7 +82,7 @@ class Problem:
     def jump(self, sigma: float | None) -> gaussian.AffineMap | None:
         """The exact flow of the data's Gaussian from the first time to sigma / alpha = `sigma`, float32.
 
-        None where there is nothing to jump over.
+        None if there is nothing to skip.
         """
         start, end = self.span[0], self.tables.at(sigma)
         if sigma is None or np.isclose(start, end, rtol=1e-9):
@@ -94,7 +94,7 @@ class Problem:
 
     @cached_property
     def identity(self) -> dict:
-        """What EMS and samples belong to, as plain values: those of another network are not used by accident."""
+        """Plain values that identify the model. EMS and samples carry them, so those of another are not used."""
         return {
             "parameters": fingerprint(weights_of(self.network.params)),
             "schedule": repr(self.schedule),
@@ -106,7 +106,7 @@ class Problem:
 
 
 def problem(config, *, guidance=True, schedule_name: str | None = None, basis: str | None = None) -> Problem:
-    """The problem of a config; without guidance, or with another schedule or basis than it names, where given."""
+    """Builds the problem of a config. guidance=False, a schedule's name and a basis override the config."""
     guided, basis = guidance and is_guided(config), basis or config.ems.basis
     solved = schedule(config, schedule_name)
     found = network(config, solved, guided=guided, basis=basis)
@@ -130,7 +130,7 @@ def problem(config, *, guidance=True, schedule_name: str | None = None, basis: s
 
 
 def make_tables(config, schedule, prediction: str, guided: bool) -> Tables:
-    """What makes the tables of a config, for a network of this prediction, guided or not."""
+    """Builds the Tables of a config for a network with this prediction, guided or not."""
     grid = settings(config.grid, Grid)
     return Tables(
         schedule,

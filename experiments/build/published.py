@@ -1,4 +1,4 @@
-"""The numbers of papers beside those measured here: shown, never compared with them."""
+"""Numbers from papers, shown beside those measured here and never compared with them."""
 
 import csv
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ COLUMN = "published"
 
 @dataclass(frozen=True)
 class PublishedNumbers:
-    """The section `published` of a config: {label of benchmark.solvers: {nfe: number}}, of which metric, and whose."""
+    """The section `published` of a config: {label of benchmark.solvers: {nfe: number}}, the metric and the source."""
 
     rows: Mapping
     metric: str
@@ -22,11 +22,11 @@ class PublishedNumbers:
         return (COLUMN,) if self.rows else ()
 
     def column(self, label: str, nfe: int) -> dict:
-        """What a row of a table has more where the config has published numbers at all."""
+        """The extra column of a table's row; empty if the config has no published numbers."""
         return {COLUMN: self.rows.get(label, {}).get(nfe)} if self.rows else {}
 
     def note(self, rows: Iterable[Mapping]) -> list[str]:
-        """A line on the column `published`; none where it is empty."""
+        """A line on the column `published`; no line if the column is empty."""
         if all(row.get(COLUMN) is None for row in rows):
             return []
         return [f"published: {self.metric} ({self.source}); NOT measured here"]
@@ -38,6 +38,6 @@ def published_numbers(config) -> PublishedNumbers:
 
 
 def read_published(name: str) -> list[dict]:
-    """The rows of assets/published/NAME.csv, whose first lines, with #, say where the numbers are from."""
+    """Reads the rows of assets/published/NAME.csv. Its first lines, with #, give the source of the numbers."""
     with open(ROOT / "assets" / "published" / f"{name}.csv", newline="") as file:
         return list(csv.DictReader(line for line in file if not line.startswith("#")))

@@ -1,4 +1,4 @@
-"""From a config to its schedule, and to the times where sampling starts and ends."""
+"""Builds the schedule of a config, and the times where sampling starts and ends."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from experiments.support.errors import ConfigError, choose, config_errors
 
 
 def schedule(config, name: str | None = None):
-    """The schedule of `config.schedule`; name: another one with the same options."""
+    """Builds the schedule of `config.schedule`. name: another schedule with the same options."""
     c = config.schedule
     known = {
         "edm": schedules.EDM,
@@ -21,7 +21,7 @@ def schedule(config, name: str | None = None):
 
 
 def _alphas_cumprod(text, zero_terminal_snr):
-    """From "first,last,count,linear|scaled_linear"."""
+    """Cumulative products of alpha from the text "first,last,count,linear|scaled_linear"."""
     try:
         first, last, count, rule = (part.strip() for part in text.split(","))
         power = {"linear": 1.0, "scaled_linear": 0.5}[rule]
@@ -33,7 +33,7 @@ def _alphas_cumprod(text, zero_terminal_snr):
 
 
 def span(grid, schedule) -> tuple[float, float]:
-    """(t_start, t_end) of every solver and of the reference solution; grid: the section of the config."""
+    """(t_start, t_end) for all solvers and the reference solution. grid: the section of the config."""
     start = schedule.t_max if grid.t_start is None else grid.t_start
     end = schedule.t_min if grid.t_end is None else grid.t_end
     if grid.name == "given" and len(grid.times):
@@ -46,5 +46,5 @@ def has_classifier(config) -> bool:
 
 
 def is_guided(config) -> bool:
-    """Whether anything guides the model: a noisy classifier does at any scale but 0, labels at any scale but 1."""
+    """Whether the model is guided: by a noisy classifier at any scale but 0, by labels at any scale but 1."""
     return config.guidance.scale != (0.0 if has_classifier(config) else 1.0)

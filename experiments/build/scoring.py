@@ -1,4 +1,4 @@
-"""From a config to what images are scored with: the features, and the reference that distances are to."""
+"""Builds the feature network and the reference statistics of a config, which score images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ MAKE = "make it with --config.experiment=reference --config.images=IMAGES"
 
 @dataclass(frozen=True)
 class Scorer:
-    """Scores samples by `frechet`, and says of what the scores are; labels: the rule that the samples got theirs by."""
+    """Scores samples by `frechet`, and writes the passports. labels: the rule for the labels of the samples."""
 
     frechet: Frechet
     labels: str
@@ -47,7 +47,7 @@ class Scorer:
 
 
 def space(config, default: str = "none") -> Space | None:
-    """The features of `features`; None where samples are not scored. default: for `auto` without a classifier."""
+    """The feature space of `features`; None if samples are not scored. default: for `auto` without a classifier."""
     check_known(("auto", "none", *SPACES), config.features, "features")
     name = config.features
     if name == "auto":
@@ -63,7 +63,7 @@ def space(config, default: str = "none") -> Space | None:
 
 
 def frechet(config, default: str = "none") -> Frechet | None:
-    """The Fréchet distance to `reference` in the features of the config; None without one of them."""
+    """The Fréchet distance to `reference` in the config's features; None if either is missing."""
     found = space(config, default) if config.reference else None
     if found is None:
         return None
@@ -72,13 +72,13 @@ def frechet(config, default: str = "none") -> Frechet | None:
 
 
 def scorer(config) -> Scorer | None:
-    """Scores by the Fréchet distance; None without a reference or features."""
+    """The Scorer of the config; None without a reference or features."""
     found = frechet(config)
     return found and Scorer(found, str(config.model.labels))
 
 
 def read_reference(path: Path, space: Space) -> Frechet:
-    """The distance to the statistics in a file; ValueError unless they are of this space."""
+    """The distance to the statistics in a file; ValueError unless they belong to this feature space."""
     found = layouts.read(path)
     mean, covariance = (found.spatial or (None, None)) if space.name == "spatial" else (found.mean, found.covariance)
     if space.name == "pixels" and not found.about:

@@ -1,4 +1,4 @@
-"""From a section of the config to its dataclass. Types and bounds, which configs/sections/ says, are checked."""
+"""Builds the dataclass of a section of the config, and checks types and bounds (configs/sections/)."""
 
 import dataclasses
 import math
@@ -20,12 +20,12 @@ WORDS = {
 
 
 def settings(section, kind: type):
-    """The dataclass `kind` of a section. A ConfigError names the key, the value, the bound and the remedy."""
+    """Builds the dataclass `kind` from a section. A ConfigError names the key, the value, the bound and the remedy."""
     return kind(**checked(kind, {field.name: section[field.name] for field in dataclasses.fields(kind)}))
 
 
 def changed(settings, changes):
-    """The same settings with some changed, checked as those of a config are."""
+    """The settings with some changes, checked like those of a config."""
     for key in changes:
         if key not in (known := [field.name for field in dataclasses.fields(settings)]):
             raise ConfigError(f"unknown key {key!r} of {NAMES[type(settings)][:-1]}: known are {', '.join(known)}")
@@ -33,7 +33,7 @@ def changed(settings, changes):
 
 
 def checked(kind: type, values) -> dict:
-    """Some {key: value} of a section in the types of its dataclass; ConfigError for the first that is wrong."""
+    """Converts {key: value} of a section to the types of its dataclass; ConfigError for the first wrong value."""
     fields, hints = {field.name: field for field in dataclasses.fields(kind)}, typing.get_type_hints(kind)
     return {
         name: check_value(NAMES[kind] + name, value, hints[name], fields[name].metadata["bounds"])
@@ -42,7 +42,7 @@ def checked(kind: type, values) -> dict:
 
 
 def check_value(name: str, value, hint, bounds: Iterable):
-    """The value in its type: 1e3 is 1000 where an integer is wanted, a list is a tuple."""
+    """Checks a value and converts it to its type: 1e3 to the integer 1000, a list to a tuple."""
     wanted = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if value is None and type(None) in wanted:
         return None
@@ -57,7 +57,7 @@ def check_value(name: str, value, hint, bounds: Iterable):
 
 
 def as_type(value, kind):
-    """The value as this type, None if it is of another. Numbers must be finite."""
+    """The value as this type, None if it does not fit. Numbers must be finite."""
     if kind is tuple:
         return tuple(value) if isinstance(value, (tuple, list)) else None
     if typing.get_origin(kind) is tuple:
@@ -71,14 +71,14 @@ def as_type(value, kind):
 
 
 def word(kind) -> str:
-    """What a type is called in a message."""
+    """The name of a type in messages."""
     if typing.get_origin(kind) is tuple:
         return {int: "integers", float: "numbers"}[typing.get_args(kind)[0]] + " with commas between"
     return WORDS[kind]
 
 
 def read_keys(reads: Iterable[str]) -> dict:
-    """{dataclass: its keys that are read} of the sections and single keys that an experiment reads."""
+    """{dataclass: keys that are read}, from the names of sections and single keys that an experiment reads."""
     found = {}
     for name in reads:
         section, _, key = name.partition(".")
@@ -89,10 +89,10 @@ def read_keys(reads: Iterable[str]) -> dict:
 
 
 def check_config(config, name: str, experiments, always: Iterable[str] = ()) -> None:
-    """ConfigError for the first value that experiment `name` reads and that is of a wrong type, or out of its bounds;
-    or for a key that is set, not read, and never meant to be ignored.
+    """Checks the config for experiment `name`.
 
-    experiments: {name: Experiment} of the registry; always: what all of them read.
+    ConfigError for the first value that it reads and that has a wrong type or is out of bounds, and for a key that is
+    set, not read, and marked as never ignored. experiments: {name: Experiment}; always: the keys that all of them read.
     """
     if name not in experiments:
         raise ConfigError(f"unknown experiment {name!r}: known are {', '.join(experiments)}")

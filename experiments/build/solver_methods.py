@@ -14,10 +14,10 @@ from solvers.fingerprint import fingerprint
 
 @dataclass(frozen=True, eq=False)
 class Method:
-    """The float64 `table` of a solver, after the `jump` to sigma / alpha = `start` (both None without teleport).
+    """A solver's float64 `table`, which runs after the `jump` to sigma / alpha = `start` (both None without teleport).
 
-    ems: the hash of the statistics that the table is made of, or None. padded: the table in float32 as it runs, of the
-    shape of other methods' (sampling/alignment.py); only its first `nfe` rows count.
+    ems: the hash of the statistics in the table, or None. padded: the table as it runs, in float32 and padded to the
+    shape of other methods' tables (sampling/alignment.py); only its first `nfe` rows count.
     """
 
     label: str
@@ -44,23 +44,23 @@ class Method:
         return {"solver": self.label, "nfe": self.nfe, "teleport": self.start}
 
     def origin(self) -> dict:
-        """What a passport says of the solver: hashes of its coefficients, in float32 as they are used, and its EMS."""
+        """The passport entries of the solver: hashes of its coefficients (in float32, as used) and of its EMS."""
         return {"table": fingerprint(self.table.astype(np.float32)._asdict()), "ems": self.ems}
 
 
 def method(problem, label: str, options: Mapping, nfe: int, ems=None) -> Method:
-    """The method of a solver's options, as Tables.build takes them."""
+    """Builds one method. options: as for Tables.build."""
     return make_methods(problem, {label: (label, options, nfe)}, ems)[label]
 
 
 def methods(config, problem, ems=None) -> dict:
-    """{(label, nfe): Method} for `benchmark.solvers` and `nfe`."""
+    """Builds {(label, nfe): Method} for `benchmark.solvers` and `nfe`."""
     wanted = {(label, nfe): (label, options, nfe) for nfe in nfes(config) for label, options in solvers(config)}
     return make_methods(problem, wanted, ems)
 
 
 def make_methods(problem, wanted: Mapping, ems=None) -> dict:
-    """{key: Method} of {key: (label, options, nfe)}: the same jump for all that start alike."""
+    """Builds {key: Method} from {key: (label, options, nfe)}. Methods with the same start share their jump."""
     found, jumps = {}, {}
     for key, (label, options, nfe) in wanted.items():
         options = problem.tables.resolve(options, nfe, ems)

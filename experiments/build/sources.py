@@ -1,4 +1,4 @@
-"""Samples of the data that a problem's model was trained on."""
+"""The data that a problem's model was trained on."""
 
 from dataclasses import dataclass
 
@@ -14,24 +14,24 @@ from experiments.support.errors import ConfigError
 
 @dataclass(frozen=True)
 class Source:
-    """The data set `name` in the folder `path`; or, where there are `images` (a path), those in its place."""
+    """The data set `name` in the folder `path`; if `images` (a path) is given, those images instead."""
 
     name: str
     path: str
     images: str
-    seed: int  # of samples of a mixture
+    seed: int  # for samples of a mixture
 
     def training(self) -> Dataset:
         return datasets.load(self.name, self.path)
 
     def points(self, problem, count: int, key: str = "ems.points") -> tuple[np.ndarray, np.ndarray]:
-        """`count` samples, float32 [K, *shape] in pixels, and their labels [K] as `model.labels` wants them.
+        """`count` samples, float32 [K, *shape] in pixels, and their labels [K] by the rule `model.labels`.
 
-        A mixture is its own data. ConfigError where there are fewer, naming the `key` that sets the count.
+        The samples of a mixture are drawn from it. ConfigError if there are fewer; it names the `key` with the count.
         """
         rule, shape, labels = problem.rule, problem.network.shape, None
         if problem.exact is not None:
-            draw = jax.jit(gaussian.sample_data, static_argnums=2)  # eagerly it is twenty programs
+            draw = jax.jit(gaussian.sample_data, static_argnums=2)  # without jit: twenty programs
             points = np.asarray(draw(problem.exact, jax.random.key(self.seed), count))
             return points, problem.labels(np.arange(count))
         if self.images:

@@ -1,4 +1,4 @@
-"""From the options of a solver and a number of network evaluations to its table."""
+"""Builds the table of a solver from its options and a number of network evaluations."""
 
 import inspect
 from collections.abc import Mapping
@@ -13,16 +13,17 @@ from solvers.builders.singlestep import fast_orders, fixed_orders, outer_grid
 from solvers.grid import GRIDS, snap_to
 from solvers.recipes import AUTO, pick
 
-ORDERS = {"fast": fast_orders, "fixed": fixed_orders}  # of the steps of a singlestep solver, from nfe and its order
+ORDERS = {"fast": fast_orders, "fixed": fixed_orders}  # the orders of singlestep steps, from nfe and the highest
 GRID_KEYS = ("name", "t_start", "t_end", "rho", "times", "snap_to")
 
 
 @dataclass(frozen=True)
 class Tables:
-    """What tables depend on beside the solver: schedule, span (t_start, t_end), the section `grid` of the config, what
-    the network predicts, and for the solver `auto` the scale of guidance and whether the data's Gaussian is at hand.
+    """Makes tables. They depend on the solver, the schedule, span = (t_start, t_end), the section `grid` of the config,
+    and the kind of the network's prediction.
 
-    teleport: the sigma / alpha that tables start at unless a solver's options say another, or None.
+    guidance, gaussian: the guidance scale, and whether the data's Gaussian is known; for the solver `auto`. teleport:
+    the sigma / alpha where tables start by default, or None.
     """
 
     schedule: Any
@@ -34,9 +35,9 @@ class Tables:
     teleport: float | None = None
 
     def at(self, sigma: float | None) -> float:
-        """The time where a solver starts that is teleported to sigma / alpha = `sigma`; t_start for None.
+        """The time where a solver starts after teleportation to sigma / alpha = `sigma`; t_start for None.
 
-        sigma is EDM's, which means the same for every schedule. ConfigError for one outside of the span.
+        sigma is EDM's and means the same for every schedule. ConfigError if it is outside the span.
         """
         start, end = self.span
         if sigma is None:
@@ -56,8 +57,8 @@ class Tables:
 
         options: `name`, the builder's own options, and optionally `grid` (keys of the section that differ for this
         solver), `denoise_to_zero`, for a singlestep solver `orders` (a key of ORDERS), `at_nfe` ({nfe: options that
-        differ there}), and `teleport` (the sigma / alpha at which the table starts). The name `auto` stands for what
-        solvers/recipes.py has for this number of evaluations.
+        differ there}), and `teleport` (the sigma / alpha at which the table starts). The name `auto` takes the options
+        from solvers/recipes.py for this number of evaluations.
         """
         options = self.resolve(options, nfe, ems)
         name, own_grid, start = options.pop("name"), options.pop("grid", {}), options.pop("teleport")
@@ -90,10 +91,10 @@ class Tables:
         return table
 
     def resolve(self, options: Mapping, nfe: int, ems) -> dict:
-        """The options that are meant for this number of evaluations: a solver's own name, no `at_nfe`, `teleport` set.
+        """The final options for this number of evaluations: a solver's own name, no `at_nfe`, with `teleport`.
 
-        `auto` is what measured best with what is at hand, statistics and the data's Gaussian; `teleport` the same where
-        the Gaussian is a condition. Resolved options stay as they are.
+        `auto` becomes the solver that measured best, given whether statistics and the data's Gaussian are known.
+        `teleport` does the same but always jumps. Final options do not change.
         """
         options = {"teleport": self.teleport} | dict(options)
         options.update(options.pop("at_nfe", {}).get(nfe, {}))
@@ -108,7 +109,7 @@ class Tables:
         return {"teleport": None} | pick(AUTO[ems is not None, bool(jumps)], self.guidance, nfe) | given
 
     def _can_teleport(self, nfe, ems) -> bool:
-        """Whether the data's Gaussian is at hand, and sampling starts at more noise than it leads to."""
+        """Whether the data's Gaussian is known, and sampling starts above the noise level that it jumps to."""
         if not self.gaussian:
             return False
         sigma = pick(AUTO[ems is not None, True], self.guidance, nfe)["teleport"]
@@ -116,15 +117,16 @@ class Tables:
 
 
 def _options_of(builder) -> list[str]:
-    """What the user may set of a builder; the rest is given by other parts of the config."""
+    """The options of a builder that the user may set. Other parts of the config give the rest."""
     given = ("schedule", "grid", "prediction", "ems", "time")
     return [name for name in inspect.signature(builder).parameters if name not in given]
 
 
 def _times(grid, schedule, solver, nfe, options, ems):
-    """The grid with which a solver takes `nfe` evaluations. Sets the options `orders` and `inner` of a singlestep one.
+    """The grid on which a solver takes `nfe` evaluations. Sets `orders` and `inner` in the options of a singlestep one.
 
-    Heun's has an interval per two evaluations, and an odd one steps to sigma = 0 at last; PLMS spends two on its first.
+    Heun's method takes two evaluations per interval; an odd one is a last step to sigma = 0. PLMS takes two for its
+    first interval.
     """
     build, span = choose(GRIDS, grid["name"], "grid"), {key: grid[key] for key in ("t_start", "t_end")}
     more = {key: grid[key] for key in {"karras": ("rho",), "given": ("times",)}.get(grid["name"], ())}
@@ -149,7 +151,7 @@ def _times(grid, schedule, solver, nfe, options, ems):
 
 
 def _check_range(times, span, solver):
-    """Every solver integrates over the same range, or errors would not compare; Heun's last step may go on to 0."""
+    """ConfigError unless the solver integrates over `span`, else errors would not compare. Heun may end at 0."""
     same = np.isclose(times[[0, -1]], span, rtol=1e-6)
     if not same[0] or not (same[1] or times[-1] == 0):
         raise ConfigError(

@@ -1,1 +1,1 @@
-"""Solvers compared: by evaluations, by the noise skipped to, by the statistics of DPM-Solver-v3."""
+"""Compares solvers: by evaluations, by the noise level they are teleported to, by the statistics of DPM-Solver-v3."""

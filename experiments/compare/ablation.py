@@ -1,11 +1,11 @@
-"""What the quality of DPM-Solver-v3 depends on: statistics by statistics, option by option, beside other solvers.
+"""Measures how the quality of DPM-Solver-v3 depends on its statistics and options, beside other solvers.
 
     python main.py --config=configs/ems_ablation.py
 
 Each row of `ablation.rows` is (label, {keys of `ems` that differ}, {solver options, as in benchmark.solvers}). Its EMS
-are those of ems.path, or are estimated in units under the workdir, which rows share where they can: the moments of 256
-of 1024 points are gathered once. Every row samples the same noise as every other, once per seed of `ablation.seeds`;
-errors are to a fine solution, and spreads are over the seeds. Writes results.csv, results.json, ratios.png.
+are those of ems.path, or are estimated in units under the workdir. Rows share units: the moments of 256 of 1024 points
+are gathered once. All rows sample the same noise, once per seed of `ablation.seeds`. Errors are to a fine solution, and
+spreads are over the seeds. Writes results.csv, results.json, ratios.png.
 """
 
 from pathlib import Path
@@ -54,14 +54,14 @@ def run(config, workdir) -> list[dict]:
 
 
 def statistics_of(problem, own, options, workdir):
-    """Those of ems.path, or estimated under the workdir, for DPM-Solver-v3; None for other solvers."""
+    """The EMS for DPM-Solver-v3, from ems.path or estimated under the workdir; None for other solvers."""
     if options["name"] != "dpm_v3":
         return None
     return ems.read_ems(problem, own) or ems.compute(problem, own, workdir / "ems")
 
 
 def matrix(rows, column) -> str:
-    """A line per label, a column per number of evaluations; * marks the best of each."""
+    """A table with a line per label and a column per number of evaluations; * marks the best in each column."""
     best = scores.best(rows, column)
 
     def cell(row):

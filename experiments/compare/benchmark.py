@@ -1,14 +1,14 @@
-"""Several solvers at several budgets, from the same noise, against a fine solution.
+"""Compares several solvers at several budgets, from the same noise, with a fine solution.
 
     python main.py --config=configs/fashion_mnist.py      # some minutes on two cores
 
-For each solver and number of evaluations: RMSE to the fine solution, over all samples and as the median over samples
-(a few samples that land elsewhere dominate the mean), and the Fréchet distance to the training set in the features of a
-small classifier, where one is configured. That is not the Inception FID; with few images it is biased upwards, so that
-only rows with equally many images compare: the fine solution has a row for that.
+For each solver and number of evaluations it measures the RMSE to the fine solution, over all samples and as the median
+over samples (a few samples that land elsewhere dominate the mean). If a small classifier is configured, it measures the
+Fréchet distance to the training set in its features, too. That is not the Inception FID. Few images bias it upwards, so
+only rows with equally many images compare; the fine solution has a row for that reason.
 
-Writes results.csv, results.json, error.png, grid.png and samples/. A run that was stopped goes on: what is in samples/
-is not drawn again.
+Writes results.csv, results.json, error.png, grid.png and samples/. A stopped run goes on: samples in samples/ are not
+drawn again.
 """
 
 from pathlib import Path

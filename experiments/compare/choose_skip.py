@@ -1,11 +1,12 @@
-"""To which noise level a solver should be teleported, for this model, solver and number of evaluations.
+"""Finds the noise level to teleport a solver to, for this model, solver and number of evaluations.
 
     python main.py --config=configs/fashion_mnist.py --config.experiment=choose_skip --config.nfe=6 \
         --config.solver.name=unipc --config.solver.order=2 --config.grid.name=karras
 
-Two answers. Where the Gaussian stops to explain `teleport.share` of the network's denoiser on noised data: that knows
-nothing of solvers. And a small search for the sigma with the smallest RMSE to a fine solution: over `teleport.sigmas`,
-then between the best and its neighbours. `sample.count` images for each. Writes choose_skip.json and choose_skip.png.
+It gives two answers. One is the noise level below which the Gaussian explains less than `teleport.share` of the
+network's denoiser on noised data; it does not depend on the solver. The other is the sigma with the smallest RMSE to a
+fine solution: a search over `teleport.sigmas`, then between the best and its neighbours. Each uses `sample.count`
+images. Writes choose_skip.json and choose_skip.png.
 """
 
 from pathlib import Path
@@ -22,7 +23,7 @@ from experiments.metrics.distances import rmse
 from experiments.support.errors import config_errors
 from experiments.support.mesh import first_mesh
 
-LEVELS = 12  # noise levels of the curve
+LEVELS = 12  # noise levels on the curve
 LOWEST = 0.5
 
 
@@ -47,7 +48,7 @@ def run(config, workdir) -> dict:
 
 
 def explained_curve(problem, wanted) -> list[dict]:
-    """What the Gaussian (of the label's class) explains of the network on noised data, by sigma."""
+    """How much of the network the Gaussian (of the label's class) explains on noised data, by sigma."""
     sigmas = np.geomspace(LOWEST, problem.sigmas[0], LEVELS)
     images, labels = problem.source.points(problem, wanted.count, "sample.count")
     points = structure.make_points(images, sigmas, problem.schedule, problem.seed)
@@ -60,12 +61,12 @@ def explained_curve(problem, wanted) -> list[dict]:
 
 
 def of_class(mixture, x, level, label):
-    """E[x0 | x] of the component of this label; as `explained.outputs` calls it."""
+    """E[x0 | x] for the component of this label, in the form that `explained.outputs` calls."""
     return gaussian.posterior_mean(gaussian.component(mixture, label), x, *level[:2])
 
 
 def by_curve(curve, share) -> float | None:
-    """choose_skip of the curve; None where even pure noise has too little explained."""
+    """The sigma that choose_skip finds on the curve; None if too little is explained even at the highest sigma."""
     try:
         return gaussian.choose_skip(*zip(*((row["sigma"], row["denoiser"]) for row in curve)), share)
     except ValueError as error:
@@ -74,7 +75,7 @@ def by_curve(curve, share) -> float | None:
 
 
 def search(sampler, fine, make, sigmas, indices) -> tuple[float | None, dict]:
-    """(sigma with the smallest RMSE, {sigma: RMSE} of all that were tried); sigma is None for no teleport.
+    """Searches: (sigma with the smallest RMSE, {sigma: RMSE} of all tried); sigma is None for no teleport.
 
     fine: the method of the fine solution; make(sigma): the method that starts there.
     """

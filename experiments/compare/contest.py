@@ -1,7 +1,6 @@
-"""Methods against a fine solution from the same noise: errors and scores, and their spread over seeds.
+"""Compares methods with a fine solution from the same noise: errors and scores, and their spread over seeds.
 
-What has been measured is kept, per method and seed: a run that is killed goes on where it was, and a run with more
-methods or seeds measures those only.
+Results are kept per method and seed. So a killed run goes on, and a run with more methods or seeds measures only those.
 """
 
 from collections.abc import Mapping
@@ -24,14 +23,14 @@ MEASURES = {"rmse": "RMSE", "rmse_median": "median RMSE", "frechet": "Fréchet d
 
 
 class Entry(NamedTuple):
-    """A method and the sampler of its problem: methods of one contest may work in several coordinates."""
+    """A method and the sampler of its problem. Methods of one contest may use different coordinates."""
 
     sampler: Sampler
     method: Method
 
 
 class Measured(NamedTuple):
-    """Errors, scores and seconds of a method; its samples as files have them, uint8 images or float32 points."""
+    """Errors, scores and seconds of a method, and its samples: uint8 images or float32 points."""
 
     row: dict
     samples: np.ndarray | None
@@ -39,10 +38,10 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True)
 class Contest:
-    """Methods against the fine solution of `sampler.problem` at samples `indices`: of UniPC with `reference_nfe`
-    evaluations, or exact where the model is closed-form.
+    """Compares methods with the fine solution of `sampler.problem` at samples `indices`.
 
-    Measures are kept in workdir/measured; with `pictures` in workdir/samples, beside the samples themselves.
+    The fine solution is UniPC's with `reference_nfe` evaluations, or exact for a closed-form model. Measures are kept
+    in workdir/measured; with `pictures` in workdir/samples, together with the samples.
     """
 
     sampler: Sampler
@@ -58,11 +57,11 @@ class Contest:
 
     @cached_property
     def reference(self) -> Method | None:
-        """The method of the fine solution, None for an exact one. As an entry it is scored, and has no errors."""
+        """The method of the fine solution, None for an exact one. As an entry it has scores but no errors."""
         return None if self.problem.exact is not None else fine_method(self.problem, self.reference_nfe)
 
     def run(self, entries: Mapping, seeds, desc: str) -> dict:
-        """{(key, seed): Measured} of {key: Entry}."""
+        """Measures {key: Entry} with each seed: {(key, seed): Measured}."""
         methods, reference = {key: entry.method for key, entry in entries.items()}, self.reference
         methods = aligned(methods | ({REFERENCE: reference} if reference else {}))
         total = len(seeds) * len(self.indices) * sum(methods[key].nfe for key in entries)
@@ -77,7 +76,7 @@ class Contest:
         return found
 
     def _measure(self, key, entry: Entry, seed: int, solution) -> Measured:
-        """What is kept of an entry, or is measured now."""
+        """The kept measurement of an entry, or a new one."""
         sampler, method = entry
         made = method.origin() | {"jump": method.jump and fingerprint(method.jump)}
         kept = Kept(self.workdir / ("samples" if self.pictures else "measured"), self._settings(seed) | made)
@@ -95,7 +94,7 @@ class Contest:
         return Measured(row, samples if self.pictures else None)
 
     def solve(self, reference: Method | None, seed: int) -> tuple[np.ndarray, float | None]:
-        """The fine solution, in full precision, and the seconds that it took."""
+        """The fine solution in full precision, and its seconds (None if exact)."""
         if reference is None:
             return solve_exactly(self.problem, seed, self.indices), None
         kept = Kept(self.workdir / "measured", self._settings(seed))
@@ -106,7 +105,7 @@ class Contest:
         return x, seconds
 
     def _settings(self, seed: int) -> dict:
-        """All that measures depend on beside the method."""
+        """Everything but the method that measures depend on."""
         problem, scorer = self.problem, self.scorer
         what = problem.identity | {"shape": list(problem.network.shape), "dtype": problem.dtype, "seed": seed}
         what |= {"count": len(self.indices), "labels": fingerprint(problem.labels(self.indices, seed))}
@@ -117,12 +116,12 @@ class Contest:
 
 
 def over_seeds(found: Mapping, seeds) -> dict:
-    """{key: {measure: mean over seeds, measure_spread: half the range}} of what Contest.run found."""
+    """{key: {measure: mean over seeds, measure_spread: half the range}}, from the result of Contest.run."""
     return {key: spread([found[key, seed].row for seed in seeds]) for key, seed in found if seed == seeds[0]}
 
 
 def spread(rows: list[dict]) -> dict:
-    """Mean over rows of each measure, and half the range under NAME_spread."""
+    """The mean of each measure over rows, and half the range under NAME_spread."""
     row = {}
     for name in MEASURES:
         column = [value[name] for value in rows if name in value]
@@ -132,5 +131,5 @@ def spread(rows: list[dict]) -> dict:
 
 
 def seed_rows(found: Mapping) -> list[dict]:
-    """What was measured of each key with each seed, with the passports of scores: a file of the run."""
+    """Rows for a file: all measures of each key and seed, with the passports of scores."""
     return [{"key": str(key), "seed": seed} | measured.row for (key, seed), measured in found.items()]

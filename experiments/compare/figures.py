@@ -1,4 +1,4 @@
-"""Pictures of a comparison: errors against evaluations, samples side by side, ratios to the best."""
+"""Draws a comparison: errors against evaluations, samples side by side, ratios to the best."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from experiments.support.plots import plot_grid, plot_scatter, plt, save
 
 
 def plot_samples_of(path, samples):
-    """samples {key: images uint8 [n, H, W, C] or points [n, D]} of (label, nfe) and REFERENCE: a panel per nfe."""
+    """Draws a panel per nfe. samples: {(label, nfe) or REFERENCE: images uint8 [n, H, W, C] or points [n, D]}."""
     panels = {}
     for key, shown in samples.items():
         if key != REFERENCE:
@@ -17,7 +17,7 @@ def plot_samples_of(path, samples):
 
 
 def plot_errors(path, rows):
-    """Median RMSE, and the Fréchet distance where there is one, against nfe: one line per solver."""
+    """Draws the median RMSE, and the Fréchet distance if there is one, against nfe: a line per solver."""
     wanted = (
         ("rmse_median", "median RMSE to the reference solution"),
         ("frechet", "Fréchet distance (small classifier)"),
@@ -42,7 +42,7 @@ def plot_errors(path, rows):
 
 
 def plot_ratios(path, rows, columns):
-    """A panel per column {name: title}: each label's value at each nfe over the best there, as numbers and colours."""
+    """Draws a panel per column {name: title}: each value divided by the best of its nfe, as numbers and colours."""
     labels, nfes = (list(dict.fromkeys(row[key] for row in rows)) for key in ("solver", "nfe"))
     size = (2.5 + 0.62 * len(nfes) * len(columns), 0.8 + 0.26 * len(labels))
     figure, axes = plt.subplots(1, len(columns), figsize=size, squeeze=False, sharey=True, layout="constrained")

@@ -1,4 +1,4 @@
-"""Figures of teleportation: heat maps by solver, and error against evaluations."""
+"""Draws teleportation: heat maps by solver, and error against evaluations."""
 
 import numpy as np
 from matplotlib.colors import LogNorm
@@ -14,9 +14,9 @@ PANELS = {
 
 
 def plot_heatmaps(path, rows):
-    """A line per solver, a panel per measure: sigma (down) x evaluations, coloured by ratio to the best of the column.
+    """Draws a row per solver, a panel per measure: sigma (down) x evaluations, coloured by ratio to the column's best.
 
-    Published numbers, of other networks and another distance, in panels of their own. No picture without rows.
+    Published numbers, from other networks and with another distance, have their own panels. No rows, no picture.
     """
     shown = {name: title for name, title in PANELS.items() if any(row.get(name) is not None for row in rows)}
     solvers, nfes = (list(dict.fromkeys(row[key] for row in rows)) for key in ("solver", "nfe"))
@@ -42,7 +42,7 @@ def plot_heatmaps(path, rows):
 
 
 def _heatmap(axis, values):
-    """Numbers, coloured by their ratio to the smallest of the column; an empty panel where there are none."""
+    """Draws numbers, coloured by their ratio to the smallest in the column; without numbers, an empty panel."""
     if np.isnan(values).all():
         axis.text(0.5, 0.5, "not published", ha="center", va="center", fontsize=8, transform=axis.transAxes)
         axis.set_axis_off()
@@ -57,7 +57,7 @@ def _heatmap(axis, values):
 
 
 def plot_curves(path, rows):
-    """Each measure against evaluations, a line per solver: without teleport dashed, with its best sigma solid."""
+    """Draws each measure against evaluations, for each solver: dashed without teleport, solid with its best sigma."""
     measures = [name for name in ("rmse", "frechet") if name in rows[0]]
     figure, axes = plt.subplots(1, len(measures), figsize=(6 * len(measures), 4.4), squeeze=False, layout="constrained")
     solvers = list(dict.fromkeys(row["solver"] for row in rows))
@@ -91,7 +91,7 @@ def _line(axis, rows, measure, label, **style):
 
 
 def plot_choice(path, result, share):
-    """Share of score and denoiser not explained by the Gaussian, and RMSE by the sigma teleported to, over sigma."""
+    """Draws, over sigma, the shares that the Gaussian does not explain, and the RMSE with teleport to sigma."""
     figure, (explained, search) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
     sigma = [row["sigma"] for row in result["explained"]]
     for name, title in (("score", "score"), ("denoiser", "denoiser"), ("centered", "denoiser from the data's mean")):

@@ -1,4 +1,4 @@
-"""Published FIDs of teleportation (assets/published/teleport.csv says whose), beside those measured here."""
+"""Reads published FIDs of teleportation, shown beside those measured here (source: assets/published/teleport.csv)."""
 
 from experiments.build import read_published
 
@@ -7,7 +7,7 @@ INTERVALS = 18  # of EDM's Heun in the published table
 
 
 def fids() -> dict:
-    """{(data, solver, sigma, nfe): FID}; sigma = 80 is without teleportation."""
+    """{(data, solver, sigma, nfe): FID}; sigma = 80 means no teleportation."""
     rows = read_published("teleport")
     return {(r["data"], r["solver"], float(r["sigma"]), int(r["nfe"])): float(r["fid"]) for r in rows if r["sigma"]}
 

@@ -1,4 +1,4 @@
-"""What teleportation saves: each solver without and with its best jump, and EDM's Heun by intervals skipped."""
+"""Tables of what teleportation saves: each solver without and with its best jump, EDM's Heun by skipped intervals."""
 
 from experiments.compare import published
 from experiments.compare.contest import MEASURES
@@ -6,7 +6,7 @@ from experiments.support.tables import text_table
 
 
 def summary(rows, heun: str) -> str:
-    """As text; heun: the label of EDM's Heun."""
+    """The tables as text. heun: the label of EDM's Heun."""
     grid, skipping = ([row for row in rows if (row["solver"] == heun) == wanted] for wanted in (False, True))
     measures = [name for name in MEASURES if name in rows[0]]
     parts = [by_solver(grid, measure) for measure in measures if grid]
@@ -18,7 +18,7 @@ def summary(rows, heun: str) -> str:
 
 
 def by_solver(rows, measure) -> str:
-    """For each solver and number of evaluations the measure without teleport and the best with it; what that saves."""
+    """A table of the measure without teleport and the best with it, for each solver and nfe, and the nfe saved."""
     lines = [["", "nfe", "without", "best", "sigma"]]
     for label in dict.fromkeys(row["solver"] for row in rows):
         pairs = best_starts([row for row in rows if row["solver"] == label], measure)
@@ -49,7 +49,7 @@ def best_starts(rows, measure) -> list[tuple[dict, dict]]:
 
 
 def savings(pairs, measure) -> str:
-    """Fewest evaluations with teleport that are at least as good as each number without, among those measured."""
+    """For each measured nfe without teleport: the smallest nfe with teleport that is at least as good."""
     saved = []
     for plain, _ in pairs:
         enough = [b["nfe"] for _, b in pairs if b["teleport"] is not None and b[measure] <= plain[measure]]

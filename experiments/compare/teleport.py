@@ -1,14 +1,14 @@
-"""What skipping the first part of sampling in closed form costs and saves: solver by solver, by the noise skipped to.
+"""Measures the cost and the gain of skipping the first part of sampling in closed form, for each solver and start.
 
     python main.py --config=configs/teleport.py          # heat maps: solver x evaluations x sigma
     python main.py --config=configs/teleport.py:heun     # EDM's Heun: skip k of N intervals
     python main.py --config=configs/teleport.py:best     # 5 to 8 evaluations, three seeds
 
-Each solver of `benchmark.solvers` runs on its own grid from each sigma of `teleport.sigmas` on, after the exact flow of
-the data's Gaussian (of the sample's class, where there are labels) from where sampling starts; with
-`teleport.intervals` also EDM's Heun, from the sigmas of its own grid. Errors are to a fine solution without teleport,
-from the same noise. Evaluations are those of the network: the jump takes none. Writes results.csv, results.json,
-heatmaps.png, teleport.png; published FIDs stand in columns of their own.
+The exact flow of the data's Gaussian (with labels, of the sample's class) carries the noise to each sigma of
+`teleport.sigmas`. From there each solver of `benchmark.solvers` runs on its own grid. With `teleport.intervals`, EDM's
+Heun also runs from the sigmas of its own grid. Errors are to a fine solution without teleport, from the same noise.
+Only network evaluations count: the jump takes none. Writes results.csv, results.json, heatmaps.png, teleport.png;
+published FIDs have their own columns.
 """
 
 from pathlib import Path
@@ -56,7 +56,7 @@ def run(config, workdir) -> list[dict]:
 
 
 def grid_cases(solvers, nfes, own) -> dict:
-    """{(label, nfe, sigma / alpha of the start, None without teleport): (options, None)} of the solvers."""
+    """{(label, nfe, sigma / alpha of the start, or None without teleport): (options, None)} for the solvers."""
     return {
         (label, nfe, sigma): (options | {"teleport": sigma}, None)
         for label, options in solvers
@@ -66,7 +66,7 @@ def grid_cases(solvers, nfes, own) -> dict:
 
 
 def heun_cases(problem, own) -> dict:
-    """The same of EDM's Heun, from the sigmas of its own grid: (options, how many of the intervals are skipped)."""
+    """The same for EDM's Heun, from the sigmas of its own grid: (options, number of skipped intervals)."""
     if not own.intervals:
         return {}
     wrong = [k for k in own.skips if not 0 <= k < own.intervals]
@@ -81,7 +81,7 @@ def heun_cases(problem, own) -> dict:
 
 
 def row_of(key, skipped, measured, own) -> dict:
-    """What was measured, with the published numbers of the same solver, evaluations and start."""
+    """A row of measures, with the published numbers for the same solver, evaluations and start."""
     label, nfe, sigma = key
     row = {"solver": label, "nfe": nfe, "teleport": sigma, "skipped": skipped} | measured
     if skipped is not None:

@@ -1,7 +1,7 @@
-"""Zip archives and .npz files of strangers, in bounded memory: shapes without numbers, rows of an array one by one.
+"""Reads untrusted zip archives and .npz files in bounded memory: the shape of an array alone, or its rows one by one.
 
-Nothing is extracted to the disk and no pickle is read. Members that are encrypted, or packed so that a few bytes can
-unfold without bound (bzip2, LZMA), are refused.
+Nothing is extracted to the disk and no pickle is read. Encrypted members are refused, and packings in which a few bytes
+can unfold without bound (bzip2, LZMA).
 """
 
 import contextlib
@@ -17,11 +17,11 @@ PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 @contextlib.contextmanager
 def whole(name):
-    """Whatever decoders stumble over in damaged bytes becomes a ValueError that names the file; a bad disk does not."""
+    """Turns any error of a decoder on damaged bytes into a ValueError that names the file; disk errors stay."""
     try:
         yield
     except Exception as error:
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # of a place before the beginning
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # EINVAL: seek before the start
             raise
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{name} is truncated or damaged ({reason[:200]}): copy it again, or make it again") from error
@@ -39,7 +39,7 @@ def open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo):
 
 
 class Header(NamedTuple):
-    """Of an array: `start` is where its numbers begin in the member."""
+    """The header of an array. `start`: the offset of its numbers in the member, in bytes."""
 
     shape: tuple
     dtype: np.dtype
@@ -64,7 +64,7 @@ class Npz:
         self.archive.close()
 
     def header(self, name) -> Header:
-        """ValueError for arrays of objects, and unless the member has as many bytes as the array needs."""
+        """The header of this array. ValueError for an array of objects, or a member with too few or too many bytes."""
         with self.open(name) as stream:
             return self.read_header(name, stream)
 
@@ -76,7 +76,7 @@ class Npz:
         return open_member(self.archive, self.members[name])
 
     def read_header(self, name, stream) -> Header:
-        """As `header`, of a stream that is left where the numbers begin."""
+        """Reads the header from `stream`, which then stands where the numbers begin. Errors: see `header`."""
         with whole(f"{self.path}: {name}"):
             version = np.lib.format.read_magic(stream)
             read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
@@ -92,7 +92,7 @@ class Npz:
         return header
 
     def load(self, name, most: int) -> np.ndarray:
-        """The whole array, if it has at most so many bytes."""
+        """The whole array; ValueError if it has more than `most` bytes."""
         header = self.header(name)
         if (size := math.prod(header.shape) * header.dtype.itemsize) > most:
             raise ValueError(f"{self.path}: {name} of {header.shape} has {size:,} bytes, at most {most:,} are read")
@@ -101,9 +101,10 @@ class Npz:
 
 
 class Stream:
-    """Rows of an array of an .npz file, in C order: `stream(rows)` is [len(rows), ...].
+    """Reads rows of an array in an .npz file, in C order: `stream(rows)` is [len(rows), ...].
 
-    In memory are the rows of one call, which the next may ask for again. Rows before those are read from the start.
+    The rows of the last call stay in memory, and the next call may ask for them again. For earlier rows the file is
+    read again from its start.
     """
 
     def __init__(self, path, name):

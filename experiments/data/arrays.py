@@ -1,4 +1,4 @@
-"""Images in .npz files. A file opens as a Part: what is known before a pixel is read, and the reader of its pixels."""
+"""Images in .npz files. A file opens as a Part: shape, count and labels at once, pixels when they are asked for."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,16 +11,16 @@ from experiments.data import blocks
 from experiments.data.archives import Npz, Stream
 from experiments.data.folders import PIXELS, as_labels
 
-NAMES = ("images", "samples", "arr_0")  # of this project, of ScoreSDE, of guided diffusion
+NAMES = ("images", "samples", "arr_0")  # this project, ScoreSDE, guided diffusion
 LABEL_NAMES = ("labels", "arr_1")
-BYTES = 2**32  # of labels: at most
+BYTES = 2**32  # the most for an array of labels
 SAMPLE_RULE = "uint8 of `sample` (the integer part of 127.5 x + 128 of x in [-1, 1], clipped to [0, 255])"
 
 
 class Dataset(NamedTuple):
     """Images uint8 [n, H, W, C] to train and to test with, their labels [n], and the number of classes.
 
-    rule: how uint8 came about, for passports.
+    rule: how the pixels became uint8, for passports.
     """
 
     train: np.ndarray
@@ -32,7 +32,7 @@ class Dataset(NamedTuple):
 
 
 class Part(NamedTuple):
-    """`count` images of `shape` (H, W, C). open(): a reader, rows -> uint8 [len(rows), H, W, C]."""
+    """`count` images of `shape` (H, W, C). open() returns a reader, rows -> uint8 [len(rows), H, W, C]."""
 
     count: int
     shape: tuple
@@ -43,7 +43,7 @@ class Part(NamedTuple):
 
 
 def check(shape, dtype, where) -> tuple:
-    """(n, H, W, C) of an array of images; ValueError for others."""
+    """Returns the shape (n, H, W, C) of an array of images; ValueError if it cannot hold images."""
     if dtype != np.uint8:
         how = "scale integers to [0, 255] and save uint8"
         if dtype.kind == "f":
@@ -60,7 +60,7 @@ def check(shape, dtype, where) -> tuple:
 
 
 def open_npz(path) -> Part:
-    """A block of `sample`, or any .npz with images: of the right shape, the pixels themselves still unread."""
+    """Opens a block of `sample`, or any .npz with images. The shape is checked; the pixels are not read yet."""
     with Npz(path) as file:
         name = next((name for name in NAMES if name in file.members), None)
         if name is None:
@@ -85,7 +85,7 @@ def open_npz(path) -> Part:
 
 
 def _block(path, file: Npz) -> Part:
-    """A file of data/blocks.py, whose checksum is compared when its images are read."""
+    """Opens a file of data/blocks.py. Its checksum is compared when its images are read."""
     keep, indices, labels = (file.load(name, BYTES) for name in ("keep", "indices", "labels"))
     if not len(indices):
         raise ValueError(f"{path} holds no samples: delete it, and sample again")

@@ -1,4 +1,4 @@
-"""Images as plain bytes: idx files (MNIST and its kin), and the binary version of CIFAR-10 and -100."""
+"""Reads images stored as plain bytes: idx files (MNIST and the like), and the binary version of CIFAR-10 and -100."""
 
 import gzip
 import math
@@ -12,8 +12,8 @@ from experiments.data.folders import as_labels
 
 REMEDY = "delete it and take the data set's own file, or leave data.path empty to download it"
 IDX_RULE = "uint8 as stored (idx)"
-BYTES = 2**32  # of an idx file: at most
-CIFAR = {3073: (0, 10), 3074: (1, 100)}  # bytes of a record: (which of them is the label, how many classes)
+BYTES = 2**32  # the most for an idx file
+CIFAR = {3073: (0, 10), 3074: (1, 100)}  # bytes of a record: (index of the label byte, number of classes)
 OTHER = "copy the binary version of CIFAR again, or give the images as PNG files or .npz"
 
 
@@ -38,7 +38,7 @@ def parse_idx(content: bytes, name: str) -> np.ndarray:
 def read_idx(path) -> np.ndarray:
     """The uint8 array of an idx file, compressed (.gz) or not. ValueError names the file and what was expected.
 
-    A few compressed bytes cannot unfold to more than the header declares.
+    Hardly more bytes are decompressed than the header declares.
     """
     with open(path, "rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
@@ -47,19 +47,19 @@ def read_idx(path) -> np.ndarray:
             head = file.read(20)
             whole = head[: len(head) // 4 * 4]
             sizes = np.frombuffer(whole[4 : 4 + 4 * min(head[3], 4)], ">u4").tolist() if len(head) > 3 else [0]
-            content = head + file.read(min(math.prod(sizes), BYTES) + 1)  # one more, so that what is too long shows
+            content = head + file.read(min(math.prod(sizes), BYTES) + 1)  # one more shows a file that is too long
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} is a truncated or corrupted gzip file ({error}): {REMEDY}") from error
     return parse_idx(content, str(path))
 
 
 def find_idx(folder, name: str) -> Path | None:
-    """The file of this name in the folder, plain or .gz."""
+    """The path of the file `name` in the folder, plain or .gz; None if there is none."""
     return next((p for p in (Path(folder) / name, Path(folder) / f"{name}.gz") if p.is_file()), None)
 
 
 def open_idx(path) -> Part:
-    """An idx file of images, compressed or not, with the labels beside it if they have the usual name."""
+    """Opens an idx file of images, compressed or not, and the labels beside it if they have the usual name."""
     images, path = read_idx(path), Path(path)
     if images.ndim == 3:
         images = images[..., None]
@@ -71,7 +71,7 @@ def open_idx(path) -> Part:
 
 
 def open_cifar(path) -> Part:
-    """One file of records: label (of CIFAR-100 the coarse, then the fine one), then red, green and blue planes."""
+    """Opens a file of records: the label (CIFAR-100: coarse, then fine), then the red, green and blue planes."""
     size = Path(path).stat().st_size
     length = next((length for length in CIFAR if size and not size % length), None)
     if length is None:

@@ -1,8 +1,8 @@
-"""Samples of a run in files that are whole or absent.
+"""The samples of a run, in files that are whole or absent.
 
 A block is samples/FIRST-LAST.npz: indices, labels, images, features of a feature network, sums over the images, the
-settings that the samples were drawn with, and a SHA-256 of it all. Its images may instead be PNG files, by index
-(images/000000/000123.png), which the checksum covers too, or left out (`sample.keep`).
+settings of the sampling, and a SHA-256 of all of it. `sample.keep` can put the images into PNG files instead
+(images/000000/000123.png, by index; the checksum covers them too), or leave them out.
 """
 
 import json
@@ -19,15 +19,15 @@ from solvers import npz
 from solvers.fingerprint import checksum
 
 NAME = re.compile(r"\d{6,}-\d{6,}\.npz")
-SHOWN = 100  # so many images, the first, are kept in any case
+SHOWN = 100  # the first images are always kept, this many
 
 
 class Block(NamedTuple):
     """Samples `indices` [n], with `labels` [n].
 
-    images: uint8 [n, H, W, C], or float32 [n, *D] of data that are not images; where none are kept, only the SHOWN
-    first. features float32 [n, F], of the network with the hash `network`; F = 0 without one. sums [2, *D]: of the
-    values of all images and of their squares, of uint8 exact.
+    images: uint8 [n, H, W, C], or float32 [n, *D] for data that are not images; only the first SHOWN with
+    sample.keep=none. features: float32 [n, F] from the network with the hash `network`; F = 0 without one.
+    sums [2, *D]: over all images, of the values and of their squares; exact for uint8.
     """
 
     indices: np.ndarray
@@ -41,7 +41,7 @@ class Block(NamedTuple):
         return len(self.images) == len(self.indices)
 
     def first(self, count: int) -> "Block":
-        """The first `count` samples; without sums, if those of the images left out are not known."""
+        """The first `count` samples. Their sums are None if the images were not kept."""
         if count == len(self.indices):
             return self
         sums = sums_of(self.images[:count]) if self.has_images() else None
@@ -50,18 +50,18 @@ class Block(NamedTuple):
 
 
 def sums_of(images) -> np.ndarray:
-    """[2, *D] of images [n, *D]: of values and squares, int64 and exact for uint8, else float64."""
+    """Sums [2, *D] over images [n, *D], of values and of squares: int64 and exact for uint8, else float64."""
     square, total = (np.uint16, np.int64) if images.dtype == np.uint8 else (np.float64, np.float64)
     return np.stack([images.sum(axis=0, dtype=total), np.square(images, dtype=square).sum(axis=0, dtype=total)])
 
 
 def block_path(folder, block: Block) -> Path:
-    """Where a block is in a folder: named after its first and its last sample."""
+    """The path of a block in a folder. Its name has the first and the last index."""
     return Path(folder) / f"{block.indices[0]:06d}-{block.indices[-1]:06d}.npz"
 
 
 def write_block(folder, block: Block, settings: dict, keep: str) -> Path:
-    """All or nothing: a block counts from the moment its .npz has its name, which PNG files have before."""
+    """Writes a block, whole or not at all: its PNG files come first, and only the .npz makes the block count."""
     path = block_path(folder, block)
     if keep == "none":
         block = block._replace(images=block.images[block.indices < SHOWN])
@@ -76,7 +76,7 @@ def write_block(folder, block: Block, settings: dict, keep: str) -> Path:
 
 
 def read_block(path) -> tuple[Block, dict, str]:
-    """A block, its settings and its `keep`; ValueError unless it is whole, with all its PNG files."""
+    """Reads a block, its settings and its `keep`; ValueError unless it is whole, with all its PNG files."""
     arrays = npz.read(path, (*Block._fields, "settings", "keep", "checksum"))
     block, of, keep = Block(*(arrays[name] for name in Block._fields)), str(arrays["settings"]), str(arrays["keep"])
     if keep == "png":
@@ -91,9 +91,9 @@ def read_block(path) -> tuple[Block, dict, str]:
 
 
 def read_images(path) -> np.ndarray:
-    """All images of a run's workdir, of a folder of samples files or of one such file, in the order of indices.
+    """All images in the order of indices, from the workdir of a run, a folder of samples files, or one such file.
 
-    Of a run, or of files.write_samples.
+    Files of files.write_samples can be read too.
     """
     path = Path(path)
     files = sorted(path.glob("samples/*.npz")) or sorted(path.glob("*.npz")) if path.is_dir() else [path]
@@ -119,9 +119,9 @@ def _checksum(block: Block, of: str) -> str:
 
 
 class Finished:
-    """The blocks in a run's workdir: `count` samples of `settings`, with features of the networks `networks` (hashes).
+    """The blocks in a run's workdir: `count` samples with the same `settings`; `networks`: hashes of feature networks.
 
-    ValueError if samples are missing between others, or are of several settings.
+    ValueError if samples between others are missing, or if settings differ.
     """
 
     def __init__(self, workdir):
@@ -136,24 +136,24 @@ class Finished:
         self.networks = {str(arrays["network"]) for arrays in found}
 
     def __iter__(self) -> Iterator[Block]:
-        """In the order of indices; in memory is one at a time."""
+        """Yields the blocks in the order of indices, one in memory at a time."""
         for file in self.files:
             yield read_block(file)[0]
 
 
 def finished(workdir) -> Finished | None:
-    """The run in this folder; None for anything else."""
+    """The blocks of the run in this folder; None if there is no run."""
     files = sorted(Path(workdir).glob("samples/*.npz"))
     return Finished(workdir) if files and all(NAME.fullmatch(file.name) for file in files) else None
 
 
 def png_path(workdir, index: int) -> Path:
-    """The PNG file of a sample: a folder per thousand."""
+    """The path of a sample's PNG file. Each thousand has a folder."""
     return Path(workdir) / "images" / f"{index // 1000 * 1000:06d}" / f"{index:06d}.png"
 
 
 def write_png(path, image) -> None:
-    """uint8 [H, W, C] of 1 or 3 channels. An OSError (a full disk, say) names the file and leaves nothing of it."""
+    """Writes uint8 [H, W, C] with 1 or 3 channels. An OSError (a full disk, say) names the file and leaves no part."""
     try:
         with replacing(path) as temporary:
             Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(temporary)
@@ -163,10 +163,10 @@ def write_png(path, image) -> None:
 
 
 def read_png(path) -> np.ndarray:
-    """uint8 [H, W, C]; ValueError for a file that is not there, or is no whole PNG."""
+    """Reads uint8 [H, W, C]; ValueError if the file is missing or is not a whole PNG."""
     try:
         with Image.open(path, formats=["PNG"]) as image:
             pixels = np.asarray(image)
-    except Exception as error:  # damaged bytes raise whatever the decoder stumbles over
+    except Exception as error:  # a decoder may raise anything on damaged bytes
         raise ValueError(f"{path} is missing or damaged ({' '.join(str(error).split())})") from error
     return pixels[..., None] if pixels.ndim == 2 else pixels

@@ -1,4 +1,4 @@
-"""The data sets that `data.name` can be: a loader for each, which gives uint8 images and their classes."""
+"""The known data sets (`data.name`), with a loader for each that returns uint8 images and their classes."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ DATASETS: dict[str, Callable] = {"fashion_mnist": fashion_mnist.load}  # name ->
 
 
 def load(name: str, path="") -> Dataset:
-    """The data set of this name; path: the folder that holds it, empty: wherever the loader finds it."""
+    """Loads the data set of this name. path: its folder; empty: the loader looks for it."""
     if name not in DATASETS:
         raise ValueError(f"unknown data set {name!r}: known are {', '.join(DATASETS)}")
     return DATASETS[name](path)

@@ -1,7 +1,7 @@
-"""One large file over http(s), resumable: what has arrived is at once in a .part, which the next call continues.
+"""Downloads one large file over http(s). The bytes go into a .part file at once, and the next call continues it.
 
-Beside it, in .part.json, is the publisher's version that it is of: bytes of two versions are never joined, by If-Range,
-and by a look at the reply for servers that do not know it.
+A .part.json beside it holds the publisher's version of the file. Bytes of two versions are never joined: the request
+says If-Range, and the reply is checked too, since not every server knows If-Range.
 """
 
 import errno
@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 from experiments.data import files
 from experiments.data.progress import Progress
 
-WAITS = 1, 2, 4  # seconds before each new attempt; attempts are counted anew when one has brought the file further
-TIMEOUT = 60  # seconds without a byte
+WAITS = 1, 2, 4  # seconds before each new attempt; the count starts again whenever the file has grown
+TIMEOUT = 60  # seconds to wait for a byte
 BLOCK = 1 << 16  # bytes
 SCHEMES = "http", "https"
 FULL = errno.ENOSPC, errno.EDQUOT
@@ -32,7 +32,7 @@ class Refused(OSError):
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """urllib itself follows to ftp as well."""
+    """Follows redirects to http(s) only; urllib alone would follow them to ftp too."""
 
     def redirect_request(self, request, reply, code, message, headers, address):
         if urlsplit(address).scheme not in SCHEMES:
@@ -41,10 +41,10 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 def download(address: str, part: Path, progress: bool = True):
-    """Fill `part` with the file of the address, continuing what is there of the same version; a bar in bytes.
+    """Downloads the file at `address` into `part`, continuing a part of the same version; shows a bar in bytes.
 
-    Drop-outs and failures of the server are waited for and tried again. Raises one of FAILURES, and then, as after an
-    interrupt, keeps what has arrived.
+    After a lost connection or a server failure it waits and tries again. Raises one of FAILURES. What has arrived is
+    then kept, as it is after an interrupt.
     """
     waits, longest = iter(WAITS), 0
     while True:
@@ -61,7 +61,7 @@ def download(address: str, part: Path, progress: bool = True):
 
 
 def _continue(address, part, progress):
-    """One connection: what is missing of the part, or all of it where that cannot be continued."""
+    """Makes one connection: gets the missing rest of the part, or the whole file if the part cannot be continued."""
     note = read_note(beside(part, ".json"))
     have = _size(part) if note.get("address") == address and note["version"] else 0
     if have and have == note["size"]:
@@ -79,7 +79,7 @@ def _continue(address, part, progress):
         size = _judge(reply, part, note, have)
         have = have if reply.status == http.HTTPStatus.PARTIAL_CONTENT else 0
         with open(part, "ab" if have else "wb") as file:
-            if not have:  # the part is empty now, so this never describes another version's bytes
+            if not have:  # the part is empty now, so the note cannot describe bytes of another version
                 files.write_json(beside(part, ".json"), {"address": address, "version": _version(reply), "size": size})
             _receive(reply, file, part, have, size, progress)
     if size is not None and (arrived := _size(part)) != size:
@@ -87,7 +87,7 @@ def _continue(address, part, progress):
 
 
 def _judge(reply, part, note, have) -> int | None:
-    """The size of the whole file, None if unknown. Refuses what is not the file, or not the part's version of it."""
+    """The size of the whole file, None if unknown. Refuses a reply that is not the file, or another version of it."""
     if reply.headers.get_content_type() == "text/html":
         raise Refused("the server sends a web page, not the file: it may ask you to log in or to confirm")
     if reply.status == http.HTTPStatus.OK:
@@ -112,17 +112,17 @@ def _receive(reply, file, part, have, size, progress):
             file.write(block)
             bar.update(len(block))
     file.flush()
-    os.fsync(file.fileno())  # a power cut after the renaming leaves no file with holes
+    os.fsync(file.fileno())  # else a power cut after the renaming could leave a file with holes
 
 
 def _version(reply) -> str:
-    """What identifies the file's version in If-Range: a strong ETag, else the date; "" if it cannot be told."""
+    """The file's version for If-Range: a strong ETag, else the date; "" if there is neither."""
     tag = reply.headers.get("ETag", "")
     return tag if tag.startswith('"') else reply.headers.get("Last-Modified", "")
 
 
 def _passing(error) -> bool:
-    """May another attempt help?"""
+    """Whether another attempt may help."""
     if isinstance(error, urllib.error.HTTPError):
         return error.code >= 500 or error.code in (408, 429)
     lasting = isinstance(error, (Refused, PermissionError, http.client.InvalidURL))
@@ -130,7 +130,7 @@ def _passing(error) -> bool:
 
 
 def reason(error) -> str:
-    """One of FAILURES, for a sentence."""
+    """The text of one of FAILURES, as part of a sentence."""
     if getattr(error, "errno", None) in FULL:
         return f"{error.strerror}: free some; what has arrived is kept"
     return str(error) or type(error).__name__
@@ -145,7 +145,7 @@ def _size(path) -> int:
 
 
 def read_note(path) -> dict:
-    """A note; {} if there is none, or none that can be read: the part is then downloaded anew."""
+    """The note in this file; {} if it is missing or unreadable, and then the download starts from the beginning."""
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError):

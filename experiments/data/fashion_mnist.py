@@ -1,7 +1,7 @@
-"""Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747), which comes as four idx files.
+"""Loads Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747): four idx files.
 
-Sought in this order: a given folder, the system package's folder, the cache; else downloaded into the cache. What was
-downloaded is compared with SHA-256 checksums of the decompressed content (packagers compress anew).
+It looks in the given folder, else in the system package's folder, then in the cache, and else downloads into the cache.
+Downloads are checked by the SHA-256 of the decompressed content, since packagers compress again.
 """
 
 import gzip
@@ -35,7 +35,7 @@ def cache_folder() -> Path:
 
 
 def download(name: str, folder, url: str = URL, sha256: str | None = None, progress: bool = True) -> Path:
-    """Fetch `url/name.gz` into the folder; ValueError if its content differs from the checksum (nothing is kept)."""
+    """Downloads `url/name.gz` into the folder; on another checksum raises ValueError and keeps nothing."""
     source = f"{url.rstrip('/')}/{name}.gz"
     return fetch.fetch(
         source,
@@ -59,7 +59,7 @@ def verify(path, sha256: str, source: str) -> None:
 
 
 def find(name: str, path="", url: str = URL) -> Path:
-    """Where an idx file is: in the given folder (then nowhere else), the system package, the cache; else downloaded."""
+    """The path of an idx file: in the folder `path`, if given; else in the system package, the cache, or downloaded."""
     if path:
         found = find_idx(path, name)
         if found is None:
@@ -72,7 +72,7 @@ def find(name: str, path="", url: str = URL) -> Path:
 
 
 def load(path="", url: str = URL) -> Dataset:
-    """60,000 training images uint8 [n, 28, 28, 1], 10,000 test images, and their labels; path: of a folder with all."""
+    """60,000 training images uint8 [n, 28, 28, 1], 10,000 test images, and their labels; path: a folder with all."""
     arrays = []
     for file, shape in SHAPES.items():
         found = find(file, path, url)

@@ -1,6 +1,6 @@
-"""Large files of publishers, downloaded once into a cache, with a checksum that every use verifies.
+"""Downloads large files of publishers once, into a cache, and verifies their checksum at every use.
 
-Beside NAME is NAME.source.json, its address and SHA-256. No file has its name before it is complete (download.py).
+NAME.source.json beside NAME holds its address and SHA-256. A file gets its name only when it is complete (download.py).
 """
 
 import contextlib
@@ -21,16 +21,17 @@ def cache_folder() -> Path:
 
 
 def fetch(address: str, folder=None, sha256="", file=None, progress=True, remedy="", check=None) -> Path:
-    """Where the file of this http(s) address is: in the folder (None: the cache), downloaded first if it is not there.
+    """The local path of the file at an http(s) address: in `folder` (None: the cache), downloaded if it is missing.
 
-    sha256: the publisher's, if there is one; else the file's own is recorded at its first use, also of a file that was
-    put there by hand, and compared at every later one. file: its name there (None: the end of the address). remedy:
-    what the user can do instead of downloading, to follow "or" in a sentence: "give the path of one that you have with
-    --config.model.checkpoint=". check(path): raises ValueError for a download that shall not be kept.
+    sha256: the publisher's checksum. Without one, the checksum of the file is recorded at its first use and compared
+    at every later one, also for a file put there by hand. file: its local name (None: the end of the address).
+    remedy: what the user can do instead of downloading, as the words after "or" in a sentence: "give the path of one
+    that you have with --config.model.checkpoint=". check(path): raises ValueError to reject a download.
 
-    Of several processes one downloads and the others wait. A download that was cut off, in any way, is continued by
-    the next call. OSError: it cannot be had, with where to put it by hand. ValueError: an address or a name that can
-    be none, or a file of another checksum or address. Without sha256 and Content-Length a cut may go unnoticed.
+    If several processes call, one downloads and the others wait. The next call continues an interrupted download.
+    OSError: the download failed; the message says where to put the file by hand. ValueError: the address or the name
+    is impossible, or the file has another checksum or address. Without sha256 and Content-Length, a file that was cut
+    short may go unnoticed.
     """
     name, otherwise = _name(address, file), f", or {remedy}" if remedy else ""
     path = (cache_folder() if folder is None else Path(folder)) / name
@@ -62,7 +63,7 @@ def _name(address, file) -> str:
 
 
 def _alone(path, progress):
-    """A context in which no other process downloads this file."""
+    """A lock that keeps other processes from downloading this file."""
     lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
     try:
         return lock.acquire(timeout=0)
@@ -73,7 +74,7 @@ def _alone(path, progress):
 
 
 def _obtain(address, path, sha256, progress, otherwise, check):
-    """Download, compare, and only then give the file its name."""
+    """Downloads the file, compares its checksum, and only then gives it its name."""
     part, note = beside(path, ".part"), beside(path, ".part.json")
     download(address, part, progress)
     try:
@@ -87,13 +88,13 @@ def _obtain(address, path, sha256, progress, otherwise, check):
         part.unlink()
         note.unlink(missing_ok=True)
         raise
-    beside(path, ".source.json").unlink(missing_ok=True)  # of an earlier file of this name
+    beside(path, ".source.json").unlink(missing_ok=True)  # it may describe an earlier file of this name
     os.replace(part, path)
     note.unlink(missing_ok=True)
 
 
 def _verify(path, address, sha256, otherwise):
-    """The file against the publisher's checksum, else the recorded one; records it."""
+    """Compares the file with the publisher's checksum, else with the recorded one, and records its own."""
     note = beside(path, ".source.json")
     recorded = read_note(note)
     if not sha256 and recorded.get("address", address) != address:
@@ -109,7 +110,7 @@ def _verify(path, address, sha256, otherwise):
             f"again{otherwise}"
         )
     if recorded != (entry := {"address": address, "sha256": found}):
-        with contextlib.suppress(OSError):  # a folder that may only be read
+        with contextlib.suppress(OSError):  # the folder may be read-only
             files.write_json(note, entry)
 
 

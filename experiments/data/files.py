@@ -1,4 +1,4 @@
-"""Files that are whole or absent: nothing has its final name before it is complete."""
+"""Writes files that are whole or absent: a file gets its final name only when it is complete."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from solvers import npz
 
 @contextmanager
 def replacing(path):
-    """Gives a temporary path beside `path`, with its suffix, and renames it to `path` if the block succeeds."""
+    """Yields a temporary path beside `path`, with the same suffix, and renames it to `path` if the block succeeds."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
@@ -30,10 +30,10 @@ def write_json(path, value):
 
 
 def write_samples(path, images, indices, **more):
-    """`images` uint8 [n, H, W, C] (float32 [n, *D] for data that are not images) and `indices` [n]."""
+    """Writes `images` uint8 [n, H, W, C] (float32 [n, *D] for data that are not images) and `indices` [n]."""
     npz.write(path, {"images": images, "indices": np.asarray(indices), **more}, compress=True)
 
 
 def slug(label: str) -> str:
-    """A label as part of a file name."""
+    """The label in a form that fits into a file name."""
     return re.sub(r"[^a-z0-9]+", "-", label.lower().replace("++", "pp")).strip("-")

@@ -1,6 +1,6 @@
-"""Image files in a folder or in a zip archive, as EDM's data sets are: sorted by path, labels in dataset.json.
+"""Image files in a folder or a zip archive, laid out as EDM's data sets: sorted by path, labels in dataset.json.
 
-Pixels are taken as they are: what would have to be converted first (palettes, transparency, 16 bits) is refused.
+Pixels are never converted: palettes, transparency and 16 bits are refused.
 """
 
 import io
@@ -17,7 +17,7 @@ from experiments.data.archives import open_member, whole
 
 FORMATS = {".png": "PNG", ".bmp": "BMP", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WebP"}
 LOSSY = {"JPEG", "WebP"}
-FILE_BYTES, LABEL_BYTES, PIXELS = 2**26, 2**28, 2**24  # of an image file, of dataset.json, of an image: at most
+FILE_BYTES, LABEL_BYTES, PIXELS = 2**26, 2**28, 2**24  # limits of an image file, of dataset.json, of an image
 LABELS = "dataset.json"
 INSTEAD = {
     "P": "has a palette: save it as RGB",
@@ -27,7 +27,7 @@ INSTEAD = {
 
 
 class Folder:
-    """The files below a folder, hidden ones left out."""
+    """The files below a folder, without hidden ones."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -42,7 +42,7 @@ class Folder:
 
 
 class Archive:
-    """The files in a zip archive, hidden ones left out."""
+    """The files in a zip archive, without hidden ones."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -60,12 +60,12 @@ class Archive:
 
 
 def is_hidden(parts) -> bool:
-    """What a system leaves among files, not their owner."""
+    """Whether a path is hidden, or is one that the operating system added."""
     return any(part.startswith(".") and part != ".." or part == "__MACOSX" for part in parts)
 
 
 class Files:
-    """Images of a Folder or an Archive: `files(rows)` is uint8 [len(rows), H, W, C]; `shape` is that of the first."""
+    """The images of a Folder or an Archive, all of one `shape`: `files(rows)` is uint8 [len(rows), H, W, C]."""
 
     def __init__(self, place):
         self.place, kinds = place, {name: Path(name).suffix.lower() for name in place.names}
@@ -86,7 +86,7 @@ class Files:
         self.shape = self.read(self.names[0]).shape
 
     def read(self, name) -> np.ndarray:
-        """uint8 [H, W, C]."""
+        """Reads one image, uint8 [H, W, C]."""
         if (size := self.place.size(name)) > FILE_BYTES:
             raise ValueError(f"{self.place.path}: {name!r} has {size:,} bytes, an image has at most {FILE_BYTES:,}")
         return decode(self.place.read(name), f"{self.place.path}: {name!r}", FORMATS[Path(name).suffix.lower()])
@@ -105,7 +105,7 @@ class Files:
         return images
 
     def labels(self) -> np.ndarray | None:
-        """int64 [n] of dataset.json, None where there are none."""
+        """The labels in dataset.json, int64 [n]; None if there are none."""
         if LABELS not in self.place.names:
             return None
         where = f"{self.place.path}: {LABELS}"
@@ -126,14 +126,14 @@ class Files:
 
 
 def rule_of(formats: Iterable[str]) -> str:
-    """How the pixels came about, of files of these formats."""
+    """Says how files of these formats give their pixels, for passports."""
     lossy, exact = ", ".join(sorted(LOSSY & set(formats))), ", ".join(sorted(set(formats) - LOSSY))
     parts = [f"as stored ({exact})"] * bool(exact) + [f"decoded from {lossy}"] * bool(lossy)
     return f"uint8 {' and '.join(parts)}"
 
 
 def as_labels(values: np.ndarray, count: int, where) -> np.ndarray:
-    """int64 [n], of integers [n] or one-hot rows [n, K]."""
+    """Labels int64 [n], from integers [n] or one-hot rows [n, K]."""
     if values.ndim == 2 and np.all((values != 0).sum(1) == 1) and np.all(values.max(1) == 1):
         values = values.argmax(1)
     if values.shape != (count,) or values.dtype.kind not in "iu" or values.min() < 0:
@@ -145,16 +145,16 @@ def as_labels(values: np.ndarray, count: int, where) -> np.ndarray:
 
 
 def decode(content: bytes, name: str, form: str) -> np.ndarray:
-    """uint8 [H, W, C], C = 1 or 3, of the bytes of a file that is named as one of this format."""
+    """Decodes the bytes of an image file into uint8 [H, W, C], C = 1 or 3. form: the format that its name promises."""
     with whole(name), Image.open(io.BytesIO(content), formats=sorted(map(str.upper, set(FORMATS.values())))) as image:
         found, mode, size, frames = image.format, image.mode, image.size, getattr(image, "n_frames", 1)
         raw = str(image.tile[0][3]) if image.tile else mode
         fine = size[0] * size[1] <= PIXELS and mode in ("L", "RGB") and ";" not in raw and frames == 1
         pixels = np.asarray(image) if fine else None
-        transparent = "transparency" in image.info  # one colour of it (tRNS), which no mode shows
+        transparent = "transparency" in image.info  # one transparent colour (tRNS), which the mode does not show
     if size[0] * size[1] > PIXELS:
         raise ValueError(f"{name} has {size[0]} x {size[1]} pixels, at most {PIXELS:,} are read: resize the images")
-    if mode not in ("L", "RGB") or ";" in raw:  # raw modes as "RGB;16B" are of other than 8 bits
+    if mode not in ("L", "RGB") or ";" in raw:  # a raw mode such as "RGB;16B" does not have 8 bits
         why = INSTEAD.get(
             mode, f"is of mode {raw if mode in ('L', 'RGB') else mode}: save it as RGB or L of 8 bits a channel"
         )

@@ -1,15 +1,15 @@
-"""Images from anywhere as uint8, a batch at a time: `open_images(path)`. What a path holds is told by its content.
+"""Reads images from any source as uint8, a batch at a time: `open_images(path)`. The content shows what a path holds:
 
-    a run of `sample`, its samples folder, or one file of it     in the order of the samples' indices
-    a folder with image files at any depth (PNG, JPEG, BMP, WebP), sorted by path; labels of dataset.json (EDM)
-    a zip archive of such files, as EDM's data sets are; it is never extracted
+    a run of `sample`, its samples folder, or one file of it, in the order of the samples' indices
+    a folder with image files at any depth (PNG, JPEG, BMP, WebP), sorted by path; labels from dataset.json (EDM)
+    a zip archive of such files, like EDM's data sets; it is never extracted
     .npz with uint8 [n, H, W, C] under `images`, `samples` (ScoreSDE) or `arr_0` (guided diffusion), labels under
-        `labels` or `arr_1`; a folder of them, sorted by name (of samples_*.npz alone, if there are any)
+        `labels` or `arr_1`; a folder of them, sorted by name (only samples_*.npz, if there are any)
     an idx file (MNIST), plain or .gz, and the labels beside it
     CIFAR's binary version: one file, or the folder, which stands for its training images
 
-Whatever is not uint8 with 1 or 3 channels is refused, with how to convert it: a conversion that nobody chose would be
-part of every number that is computed from the images.
+Anything but uint8 with 1 or 3 channels is refused, and the message says how to convert it. A silent conversion would
+change every number computed from the images.
 """
 
 import zipfile
@@ -30,11 +30,11 @@ REMEDY = "give a run of `sample`, a folder or zip of images, .npz, idx, or CIFAR
 class Images:
     """Images uint8 [n, H, W, C], read when they are asked for.
 
-    images[rows]: uint8 [len(rows), H, W, C]. Rows that grow, within a batch and from one batch to the next, are read
-    in one pass over the files; others are read too, some at the cost of a new pass. In memory are a few batches, or
-    one file of a run of `sample`.
-    shape: (H, W, C). indices: int64 [n], growing, of the samples of a run; else 0 to n - 1. labels: int64 [n], or None.
-    rule: how uint8 came about.
+    images[rows]: uint8 [len(rows), H, W, C]. Increasing rows, within a batch and from batch to batch, are read in one
+    pass over the files; other orders may need more passes. Memory holds a few batches, or one file of a run of
+    `sample`.
+    shape: (H, W, C). indices: int64 [n], increasing: those of a run's samples, else 0 to n - 1. labels: int64 [n], or
+    None. rule: how the pixels became uint8.
     """
 
     def __init__(self, path, parts: list[Part]):
@@ -79,13 +79,13 @@ class Images:
 
     def _reader(self, number):
         if self.reading[0] != number:
-            self.reading = None, None  # the part before is freed first
+            self.reading = None, None  # free the previous part first
             self.reading = number, self.parts[number].open()
         return self.reading[1]
 
 
 def open_images(path) -> Images:
-    """The images at a path, which are read later. FileNotFoundError, or ValueError for what cannot be used as it is."""
+    """Opens the images at a path; they are read later. FileNotFoundError, or ValueError if they cannot be used."""
     path = Path(path)
     if path.is_dir():
         return Images(path, _parts_of_folder(path))

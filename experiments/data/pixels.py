@@ -1,4 +1,4 @@
-"""Images as numbers in [-1, 1], and as uint8."""
+"""Converts images between uint8 and numbers in [-1, 1]."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal; elsewhere, a line at once and then every half minute (`heartbeat`)."""
+"""Shows progress of long work: a bar on a terminal; elsewhere a line at once and every half minute (`heartbeat`)."""
 
 import sys
 import threading
@@ -9,16 +9,16 @@ from tqdm import tqdm
 
 EVERY = 30.0  # seconds between lines
 
-_running = []  # the bars that are at work, innermost last
+_running = []  # the active bars, innermost last
 
 
 class Progress(tqdm):
-    """tqdm's bar on a terminal. Where the output is a file, it only counts, for the lines of `heartbeat`."""
+    """tqdm's bar on a terminal. If the output is a file, it only counts, for the lines of `heartbeat`."""
 
     def __init__(self, *args, hidden: bool = False, **kwargs):
         self.done, self.stage, self.suffix = kwargs.get("initial", 0), kwargs.get("desc", ""), ""
         super().__init__(*args, **kwargs, disable=True if hidden else None)
-        self.unit = kwargs.get("unit", "step")  # tqdm leaves it out where it shows nothing
+        self.unit = kwargs.get("unit", "step")  # tqdm does not set it on a hidden bar
         if not hidden:
             _running.append(self)
 
@@ -46,7 +46,7 @@ class Progress(tqdm):
             super().set_description(desc, refresh)
 
     def close(self):
-        _running[:] = [bar for bar in _running if bar is not self]  # not remove: tqdm's bars are equal by position
+        _running[:] = [bar for bar in _running if bar is not self]  # not list.remove: tqdm compares bars by position
         super().close()
 
     def line(self) -> str:
@@ -56,7 +56,7 @@ class Progress(tqdm):
 
 @contextmanager
 def heartbeat(name: str, every: float = EVERY, file=None):
-    """While the block runs, says on stderr what is going on, where that is no terminal: also during a compilation."""
+    """While the block runs, prints the progress to stderr if that is not a terminal, also during a compilation."""
     file = sys.stderr if file is None else file
     if file.isatty():
         yield

@@ -1,4 +1,4 @@
-"""The EMS that a problem's solvers need: read from a file, or estimated from units that a stopped run left."""
+"""Finds the EMS that a problem's solvers need: reads them from a file or estimates them, using units that exist."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,14 +17,14 @@ from solvers.ems import EMS, Recipe, check_ems, load_ems, save_ems, statistics
 from solvers.ems.moments import Plan
 from solvers.fingerprint import fingerprint
 
-VERSION = 1  # of what solvers/ems/moments.py sums: units of another one are not used
+VERSION = 1  # of the sums in solvers/ems/moments.py; units of another version are not used
 
 
 def find_ems(problem: Problem, c, workdir, solvers) -> EMS | None:
-    """The EMS that `solvers`, [(label, options)], need: those of `ems.path`; of a mixture without a path, estimated now
-    and kept in the workdir for the next time. `auto` and `teleport` do without where they are not of this model.
+    """The EMS that `solvers`, [(label, options)], need: those of `ems.path`.
 
-    c: the section `ems` of the config, here and below.
+    For a mixture without a path they are estimated now, and kept in the workdir. If they belong to another model,
+    `auto` and `teleport` go on without. c: the section `ems` of the config, here and below.
     """
     names = {options["name"] for _, options in solvers} & {"auto", "teleport", "dpm_v3"}
     if not names:
@@ -41,7 +41,7 @@ def find_ems(problem: Problem, c, workdir, solvers) -> EMS | None:
 
 
 def read_ems(problem: Problem, c) -> EMS | None:
-    """The EMS of `ems.path`, or None without one; a ConfigError unless they are this model's (`ems.accept`)."""
+    """The EMS of `ems.path`, None without a path; ConfigError if they belong to another model (see `ems.accept`)."""
     if not c.path:
         return None
     with config_errors():
@@ -50,7 +50,7 @@ def read_ems(problem: Problem, c) -> EMS | None:
 
 
 def compute(problem: Problem, c, workdir: Path) -> EMS:
-    """The EMS of the problem, from workdir/ems.npz if that holds them already, else made and written there."""
+    """The EMS of the problem: read from workdir/ems.npz if it holds them, else computed and written there."""
     path, belongs = workdir / "ems.npz", problem.identity
     with together():
         points = draw_points(problem, c, workdir)
@@ -75,7 +75,7 @@ def compute(problem: Problem, c, workdir: Path) -> EMS:
 
 
 def estimate(problem: Problem, c, points, units: Path) -> EMS:
-    """From units, those that are there and those that are made now."""
+    """Estimates the EMS from units: those that exist and those made now."""
     folder = units / fingerprint(problem.identity | gathering(problem, c))
     plan = make_plan(problem, c, closed_form(problem) if c.model == "gaussian" else problem.network)
     moments = gather_all(plan, *points, folder, c.shard, c.block)
@@ -83,14 +83,14 @@ def estimate(problem: Problem, c, points, units: Path) -> EMS:
 
 
 def joined(high: EMS, low: EMS, sigma: float) -> EMS:
-    """`high` where the noise, sigma / alpha, is above a level, and `low` below it."""
+    """`high` where sigma / alpha is above the noise level `sigma`, and `low` below it."""
     first = int(np.sum(np.exp(-low.lam) > sigma))
     values = (np.concatenate([getattr(high, name)[:first], getattr(low, name)[first:]]) for name in "lsb")
     return EMS(low.lam, *values, low.meta)
 
 
 def kept(path: Path, made: dict) -> EMS | None:
-    """The EMS of a file, if they are those that are wanted; a file that cannot be read is written anew."""
+    """The EMS of a file if they are the wanted ones, else None, also for a file that cannot be read."""
     if not path.exists():
         return None
     try:
@@ -102,7 +102,7 @@ def kept(path: Path, made: dict) -> EMS | None:
 
 
 def gathering(problem: Problem, c) -> dict:
-    """How moments are gathered, as plain values."""
+    """The settings of the gathering of moments, as plain values."""
     lam = [float(problem.schedule.lam(t)) for t in problem.span]
     what = {"version": VERSION, "lam": lam, "rule": rule_of(problem, c), "path": c.derivative == "path"}
     return what | {name: getattr(c, name) for name in ("nodes", "probes", "seed", "model")} | {"dtype": problem.dtype}
@@ -114,7 +114,7 @@ def build_recipe(c) -> Recipe:
 
 
 def make_plan(problem: Problem, c, network) -> Plan:
-    """What is gathered of a network, on all local devices, at noise levels uniform in lam over the span of sampling."""
+    """The Plan for a network: on all local devices, at noise levels uniform in lam over the span of sampling."""
     mesh, g = make_mesh(jax.local_devices()), gathering(problem, c)
     return Plan(
         lambda params, x, t, label: network.make(params, label)(x, t),

@@ -1,4 +1,4 @@
-"""The statistics l, s, b against the noise level, in a picture."""
+"""Draws the statistics l, s, b against the noise level."""
 
 import numpy as np
 
@@ -6,9 +6,10 @@ from experiments.support.plots import plt, save
 
 
 def plot_ems(path, ems):
-    """l, s, b [G + 1, *D] against lam: mean over the elements, bands of 25-75 % and 5-95 %; standard errors below.
+    """Draws l, s, b [G + 1, *D] against lam: the mean over the elements, and bands of 25-75 % and 5-95 %.
 
-    Their root mean square over the elements is drawn on a scale of its own; files of other projects have none.
+    Below, on their own scale: standard errors and root mean squares over the elements; files of other projects have
+    no standard errors.
     """
     errors = ems.meta.get("standard_error")
     figure, axes = plt.subplots(

@@ -1,4 +1,4 @@
-"""Where the points of the model's statistics (EMS) come from: `ems.rule`, see estimate.py."""
+"""Draws the points for the model's statistics (EMS) by `ems.rule`, see estimate.py."""
 
 from pathlib import Path
 
@@ -16,11 +16,11 @@ from experiments.support.kept import Kept
 from experiments.support.mesh import make_mesh
 
 RULES = ("auto", "noised", "samples", "trajectory")
-SAMPLE_NFE = 30  # of the rule `samples`
+SAMPLE_NFE = 30  # for the rule `samples`
 
 
 def rule_of(problem: Problem, c) -> str:
-    """`ems.rule`, with what `auto` stands for."""
+    """The value of `ems.rule`, with `auto` replaced by its choice."""
     check_known(RULES, c.rule, "ems.rule")
     if c.rule == "auto":
         return "trajectory" if problem.guided else "noised"
@@ -28,9 +28,9 @@ def rule_of(problem: Problem, c) -> str:
 
 
 def draw_points(problem: Problem, c, workdir: Path) -> tuple[np.ndarray, np.ndarray]:
-    """float32 [K, *shape], and labels [K]: clean samples, or for trajectories states at the first noise level.
+    """Points float32 [K, *shape], and labels [K]: clean samples, or for trajectories states at the first noise level.
 
-    In the coordinates of the network, which may be another basis than pixels.
+    They are in the coordinates of the network, which may be another basis than pixels.
     """
     indices, rule, basis = np.arange(c.points), rule_of(problem, c), problem.network.basis
     labels = problem.labels(indices)
@@ -44,7 +44,7 @@ def draw_points(problem: Problem, c, workdir: Path) -> tuple[np.ndarray, np.ndar
 
 
 def draw_samples(problem: Problem, c, workdir: Path) -> np.ndarray:
-    """Samples of the model, by UniPC of order 3; kept, since they cost as much as several noise levels."""
+    """Samples of the model, by UniPC of order 3. They are kept, since they cost as much as several noise levels."""
     settings = problem.identity | {"count": c.points, "seed": c.seed, "nfe": SAMPLE_NFE}
     kept = Kept(workdir, settings)
     if found := kept.read("points"):
@@ -58,7 +58,7 @@ def draw_samples(problem: Problem, c, workdir: Path) -> np.ndarray:
 
 
 def closed_form(problem: Problem) -> Network:
-    """The exact denoiser of the Gaussian of the data set, of each class where the model is conditional, in pixels."""
+    """The exact denoiser of the data's Gaussian, in pixels; of each class's Gaussian if the model is conditional."""
     if problem.network.basis is not None or problem.guided or problem.exact is not None:
         raise ConfigError("ems.model=gaussian is for a network in pixels without guidance: set ems.model=network")
     images, labels, *_ = problem.source.training()

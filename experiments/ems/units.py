@@ -1,12 +1,12 @@
-"""Moments of a model in units, a file each: a shard of the points at a block of noise levels.
+"""Gathers moments of a model in units, a file each: a shard of the points at a block of noise levels.
 
-Files are whole or absent (solvers/npz.py), so that whatever stops a run, the next one goes on where it was; what cannot
-be read, or is of something else, is made again. What a unit is of is in its path, and in the file: `folder` stands for
-one way of gathering (model, schedule, noise levels, rule, seed), below it is a folder per shard (its points, a
-fingerprint of their data). More points, or a start with other devices, therefore add to what is there.
+Files are whole or absent (solvers/npz.py), so after any stop the next run goes on. Files that cannot be read, or that
+hold something else, are made again. The path of a unit says what it holds, and the file says so too: `folder` stands
+for one way of gathering (model, schedule, noise levels, rule, seed), and each shard has a folder in it (its points, a
+fingerprint of their data). So a run with more points or other devices adds to the units that exist.
 
 Shards are spread over processes (`jax.distributed`), which need no common file system, and the batches of a shard over
-the local devices. In memory are one block of a shard, and the sums.
+the local devices. Memory holds one block of a shard, and the sums.
 """
 
 from itertools import count
@@ -28,8 +28,8 @@ from solvers.fingerprint import fingerprint
 def gather_all(plan: Plan, data, labels, folder: Path, shard: int, block: int) -> Moments:
     """The moments of data [K, *D], labels [K] at all of plan.lam [G + 1], from units that exist and units made now.
 
-    shard: points of a unit; block: noise levels of a unit. Of several processes, all get the sum over all points.
-    ValueError where the model is not finite, OSError for a full disk: each on all processes.
+    shard: points of a unit. block: noise levels of a unit. All of several processes get the sum over all points.
+    ValueError if the model is not finite, OSError for a full disk; both are raised on all processes.
     """
     blocks, shards, first = _parts(len(plan.lam), block), _parts(len(data), shard), jax.process_index() == 0
     if first and len(shards) < jax.process_count():
@@ -58,7 +58,7 @@ def _parts(length, size):
 def _gather_shard(gather, points, folder, blocks, moving, bar):
     """Yields (block, its moments) of one shard.
 
-    Of points that move, the states after a block are in a file of their own until the next block has its unit.
+    For points that move, a separate file keeps the states after a block until the next block has its unit.
     """
     shape = points[0].shape
     states = [folder / f"{block.stop}-states.npz" for block in blocks]
@@ -72,11 +72,11 @@ def _gather_shard(gather, points, folder, blocks, moving, bar):
         path, levels = folder / f"{block.start}-{block.stop}.npz", block.stop - block.start
         moments = _read(path, Moments, (levels,), (levels, len(NAMES), *shape[1:]))
         if moments:
-            bar.total -= levels * len(points[0])  # the remaining time is that of the work that remains
+            bar.total -= levels * len(points[0])  # the bar estimates time from work that remains
         else:
             moments, carry = gather(*points, block=block, carry=states_after(n - 1), progress=bar.update)
             if moving and n + 1 < len(blocks):
-                _write(states[n], carry)  # before the unit: what has a unit is never computed again
+                _write(states[n], carry)  # before the unit: a block with a unit is never computed again
             _write(path, moments)
         if n:
             states[n - 1].unlink(missing_ok=True)
@@ -88,7 +88,7 @@ def _write(path, arrays):
 
 
 def _read(path, kind, *shapes):
-    """The `kind` of a file, its first arrays of these shapes; None if there is none that is whole and of this name."""
+    """Reads a `kind` whose first arrays have these shapes. None if the file is missing, damaged or another unit."""
     try:
         file = npz.read(path, (*kind._fields, "of"))
         found = kind(*(file[name] for name in kind._fields))
@@ -105,12 +105,12 @@ def _read(path, kind, *shapes):
 
 
 def _of(path) -> str:
-    """What a file of this name holds, as the file says it too."""
+    """The description of a unit, from its path; its file holds the same text."""
     return " ".join([*path.parts[-3:], *NAMES])
 
 
 def _sum_processes(total: Moments, blocks):
-    """Puts the sum over all processes in place; float64 travels as bytes, which no setting of jax rounds."""
+    """Sums `total` over all processes, in place. float64 travels as bytes, since jax might round it."""
     for block in blocks if jax.process_count() > 1 else ():
         for own in total:
             parts = multihost_utils.process_allgather(np.ascontiguousarray(own[block]).view(np.uint8))

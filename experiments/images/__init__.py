@@ -1,3 +1,3 @@
-"""Images of one solver, in any number, and scores of images from anywhere."""
+"""Samples images with one solver, in any number, and scores images from any source."""
 
 from experiments.images.case import Case, make_batches, make_case, make_fill, score_all

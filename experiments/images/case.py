@@ -1,4 +1,4 @@
-"""What determines samples, and how they are drawn into blocks and scored: by `sample`, and timed by `throughput`."""
+"""Everything samples depend on, and their drawing into blocks and scoring. `sample` runs it, `throughput` times it."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -24,9 +24,9 @@ from solvers import npz
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """Samples of `problem` by `method`, drawn and kept as `own` says, the section `sample`; scorer: None for no scores.
+    """Samples of `problem` by `method`. own: the section `sample`. scorer: None for no scores.
 
-    settings: all that determines a sample, in plain values.
+    settings: everything a sample depends on, as plain values.
     """
 
     problem: Problem
@@ -37,23 +37,23 @@ class Case:
 
 
 def make_case(problem: Problem, chosen: tuple[Method, dict], scorer: Scorer | None, own: Sampling) -> Case:
-    """chosen: the method, and what it is made of (build.chosen)."""
+    """Builds a Case. chosen: the method and what defines it (build.chosen)."""
     method, made = chosen
     settings = problem.identity | {"seed": problem.seed, "dtype": problem.dtype, "labels": problem.rule} | made
     return Case(problem, method, scorer, own, settings)
 
 
 def make_fill(case: Case, mesh=None) -> Callable:
-    """fill(indices, blocks, on_batch): draws samples into Blocks; the seconds that took, compilation left out.
+    """Makes fill(indices, blocks, on_batch), which draws samples into Blocks; returns seconds without compilation.
 
-    While a block is written, the devices go on. Of several processes, all draw, and the first has `blocks`, the others
-    None. on_batch(count) is called after each batch with the number of its samples.
+    The devices go on while a block is written. All of several processes draw; only the first has `blocks`, the others
+    give None. on_batch(count) is called after each batch with the number of its samples.
     """
     batches = make_batches(case, mesh)
     hash_of = np.array(case.scorer.frechet.space.network if case.scorer else "")
 
     def fill(indices, blocks, on_batch) -> float:
-        next(batches(indices, rows=0))  # no row runs: compiles
+        next(batches(indices, rows=0))  # compiles; no row runs
         begin, sizes = time.perf_counter(), sizes_of(indices, case.own.block)
         with patiently(), behind(blocks and blocks.write) as submit:
             for number, (part, images, rows) in enumerate(regroup(counted(batches(indices), on_batch), sizes)):
@@ -68,14 +68,14 @@ def make_fill(case: Case, mesh=None) -> Callable:
 
 
 def make_batches(case: Case, mesh=None) -> Callable:
-    """batches(indices, rows=all): yields (indices, (images, features)) batch after batch."""
+    """Makes batches(indices, rows=all), which yields (indices, (images, features)) batch after batch."""
     mesh = mesh or first_mesh(case.own.devices)
     finish = make_finish(case.problem.network.shape, case.scorer and case.scorer.frechet.space, mesh)
     return partial(Sampler(case.problem, case.own.batch, mesh).batches, case.method, finish=finish)
 
 
 def make_finish(shape, space, mesh) -> Callable:
-    """finish(samples) -> (images, features) on the devices: uint8 where samples are images, float32 else."""
+    """Makes finish(samples) -> (images, features) on the devices; images are uint8, other samples float32."""
     space = space and space._replace(params=place(mesh, space.params))
 
     @jax.jit
@@ -91,7 +91,7 @@ def make_finish(shape, space, mesh) -> Callable:
 
 
 def score_all(blocks: Blocks, counts: Sequence[int], scorer: Scorer | None, workdir) -> list[dict]:
-    """For each of `counts`, how far the first so many samples are from the data; writes statistics.npz of all."""
+    """Scores the first n samples for each n in `counts`, and writes statistics.npz of all samples."""
     space = scorer and scorer.frechet.space
     with config_errors():
         found = tallies(blocks, counts, space and space.network, partial(features, space))

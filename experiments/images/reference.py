@@ -1,12 +1,12 @@
-"""The statistics of a data set that distances are to, in any of the layouts that other codes read.
+"""Computes the reference statistics of a data set, for distances, in any of the layouts that other codes read.
 
     python main.py --config=configs/cifar10.py --config.experiment=reference --config.images=cifar-10.zip
     python main.py --config=configs/cifar10.py --config.experiment=reference --config.images=FOLDER \\
         --config.score.layout=pool_3                     # keeps the features, which KID, precision and recall need
 
-images: see experiments/data/images.py; empty: the training set of the data set `data`. Features by `features`, kept
-in the workdir in blocks, so that a run that was stopped goes on. Writes reference.npz (.pkl for EDM2's layout), to be
-named by `reference`, with a note of what it was made with: a distance to it in other features is refused.
+images: see experiments/data/images.py; empty: the training set of the data set `data`. `features` chooses the features.
+They are kept in the workdir in blocks, so a stopped run goes on. Writes reference.npz (.pkl for EDM2's layout), the
+value for `reference`. A note in it names the features, and a distance to it in other features is refused.
 """
 
 from functools import partial
@@ -29,7 +29,7 @@ from experiments.sampling import Blocks, gather, stamp
 from experiments.support.errors import ConfigError, check_known, config_errors
 from solvers.fingerprint import fingerprint
 
-SPATIAL = ("mu_s, sigma_s", "arr_0")  # the layouts that have moments of spatial features, too
+SPATIAL = ("mu_s, sigma_s", "arr_0")  # the layouts that also have moments of spatial features
 
 
 def run(config, workdir) -> Path:
@@ -57,7 +57,7 @@ def run(config, workdir) -> Path:
 
 
 def find_images(path: str, name: str, folder: str) -> tuple[Images, str]:
-    """The images at `path`, or without one the training set of the data set `name`, and what tells them from others."""
+    """The images at `path`, else the training set of the data set `name`; and a text that identifies them."""
     if path:
         found = build.find(path)
         images, source = open_images(found), stamp(found)
@@ -70,6 +70,6 @@ def find_images(path: str, name: str, folder: str) -> tuple[Images, str]:
 
 
 def moments_of(blocks: Blocks, count: int, space: Space) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and covariance of the features of all images."""
+    """The mean and covariance of the features of all images."""
     total = merged(tallies(blocks, [count], space.network)[count].parts)
     return total.mean, total.covariance()

@@ -1,12 +1,12 @@
-"""Any number of images with one solver, in blocks: stopped at any moment and started again, it goes on where it was.
+"""Samples any number of images with one solver, in blocks. After a stop at any moment, a new start goes on.
 
     python main.py --config=configs/fashion_mnist.py --config.experiment=sample --config.nfe=10 \\
         --config.sample.count=50000
 
-Sample i is the same image whatever the count, the batch, the devices and the processes. Writes samples/*.npz (images
-uint8 NHWC, indices, labels, features; see data/blocks.py), statistics.npz (mean and covariance of features, mean and
-variance of pixels), grid.png of the first images and results.json. More samples, or other `sample.scored`, add to
-what is there. Several processes, of which the first writes: see `distributed` in the config.
+Sample i is the same image for any count, batch, devices and processes. Writes samples/*.npz (images uint8 NHWC,
+indices, labels, features; see data/blocks.py), statistics.npz (mean and covariance of features, mean and variance of
+pixels), grid.png of the first images and results.json. More samples, or other `sample.scored`, add to existing files.
+Several processes can share the work, and the first writes: see `distributed` in the config.
 """
 
 from pathlib import Path
@@ -38,7 +38,7 @@ def run(config, workdir) -> list[dict]:
 
     blocks, missing = None, np.zeros(own.count, bool)
     with together():
-        if first:  # of several processes, it alone reads and writes samples
+        if first:  # only the first process reads and writes samples
             blocks = Blocks(workdir, case.settings, problem.network.shape, own.keep)
             missing[blocks.missing(own.count)] = True
     missing = np.flatnonzero(multihost_utils.broadcast_one_to_all(missing))
@@ -58,7 +58,7 @@ def run(config, workdir) -> list[dict]:
 
 
 def counts_of(own: Sampling) -> list[int]:
-    """The numbers of samples that are scored: the first so many; at last, of all that are wanted."""
+    """The numbers n for which the first n samples are scored; the last is the count of all."""
     counts = {own.count, *((own.scored,) if isinstance(own.scored, int) else own.scored)}
     if max(counts) > own.count:
         raise ConfigError(f"sample.scored must be at most sample.count = {own.count}, got {own.scored}: lower it")
@@ -66,7 +66,7 @@ def counts_of(own: Sampling) -> list[int]:
 
 
 def draw_missing(case: Case, missing, blocks: Blocks | None) -> float | None:
-    """Draws samples `missing` into `blocks`, which only the first process has; seconds without compilation."""
+    """Draws samples `missing` into `blocks` (None except on the first process); seconds without compilation."""
     if not len(missing):
         return None
     count, fill = case.own.count, make_fill(case)
@@ -76,7 +76,7 @@ def draw_missing(case: Case, missing, blocks: Blocks | None) -> float | None:
 
 
 def plot(path, case: Case, blocks: Blocks, points: int) -> None:
-    """The first images; points, which are no images, are drawn over so many of the data."""
+    """Draws the first images. Samples that are not images are drawn as points over `points` points of the data."""
     if len(case.problem.network.shape) == 3:
         plots.plot_samples(path, first_images(blocks, SHOWN))
         return

@@ -1,13 +1,13 @@
-"""How far images, whatever made them, are from a reference: FID and its relatives, each with a passport.
+"""Scores any images against a reference: FID and related metrics, each with a passport.
 
     python main.py --config=configs/cifar10.py --config.experiment=score --config.images=DIR --config.reference=FILE
 
-images: a run of `sample`, a folder or zip of images, .npz, idx or CIFAR files (experiments/data/images.py); several,
-with commas between them, are scored side by side, and of each also the first `sample.scored`. Features by `features`;
-those that a run of `sample` has are used, others are kept in the workdir, in blocks, so that a run that was stopped
-goes on. Writes results.json and results.csv.
+images: a run of `sample`, a folder or zip of images, .npz, idx or CIFAR files (experiments/data/images.py). Several,
+separated by commas, are scored side by side, each also for its first `sample.scored` images. `features` chooses the
+features. Those stored by a run of `sample` are used; others are kept in the workdir in blocks, so a stopped run goes
+on. Writes results.json and results.csv.
 
-`score.metrics`: what is computed beside the Fréchet distance, names of experiments/metrics/registry.py. kid,
+`score.metrics`: more metrics than the Fréchet distance, by names of experiments/metrics/registry.py. kid,
 precision_recall and sliced_wasserstein need a reference that keeps its features: make it with
 --config.score.layout=pool_3.
 """
@@ -52,16 +52,16 @@ def run(config, workdir) -> list[dict]:
 
 
 def several(names) -> list[str]:
-    """From names with commas between them, or a tuple of such."""
+    """Splits names separated by commas, or a tuple of such texts."""
     text = names if isinstance(names, str) else ",".join(names)
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def check(wanted, frechet: Frechet | None, solution: str) -> None:
-    """ConfigError without a reference, and for metrics that it, or its features, do not have."""
+    """Raises ConfigError without a reference, and for metrics that the reference or the features do not allow."""
     if frechet is None:
         raise ConfigError(f"`score` compares with a reference: name its file in --config.reference=, or {MAKE}")
-    missing = {}  # what a metric may need: why it is not there
+    missing = {}  # {need of a metric: why it is missing}
     if frechet.rows is None:
         remedy = f"{MAKE} --config.score.layout=pool_3"
         missing["reference"] = f"compares features one by one, and the reference keeps none: {remedy}"
@@ -77,7 +77,7 @@ def check(wanted, frechet: Frechet | None, solution: str) -> None:
 
 
 def score(source: Source, frechet: Frechet, wanted, own: Score, scored) -> list[dict]:
-    """A row for each count of first images that is wanted; the last is of all."""
+    """A row of scores for each wanted count of first images; the last is for all."""
     firsts = (scored,) if isinstance(scored, int) else scored
     counts = sorted({source.count, *(count for count in firsts if count < source.count)})
     found = tallies(source.blocks, counts, frechet.space.network)
@@ -92,7 +92,7 @@ def score(source: Source, frechet: Frechet, wanted, own: Score, scored) -> list[
 
 
 def measures(source: Source, frechet: Frechet, wanted, solution: str):
-    """row(count): the metrics `wanted` of the first `count` images. Only what they need is read."""
+    """Makes row(count), the metrics `wanted` for the first `count` images. It reads only what they need."""
     needs = {need for name in wanted for need in METRICS[name].needs}
     given = {"params": frechet.space.params, "reference": frechet.rows}
     features = np.concatenate([block.features for block in source.blocks]) if "features" in needs else None
@@ -107,6 +107,6 @@ def measures(source: Source, frechet: Frechet, wanted, solution: str):
 
 
 def extrapolated(frechet: Frechet, parts) -> float:
-    """The distance of infinitely many images, from those of the first half of the parts, and of more of them."""
+    """The distance for infinitely many images, extrapolated from those of the first half of the parts and more."""
     firsts = [merged(parts[:n]) for n in range(len(parts) // 2 or 1, len(parts) + 1)]
     return extrapolate([first.count for first in firsts], [frechet.distance(first) for first in firsts])

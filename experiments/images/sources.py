@@ -1,4 +1,4 @@
-"""Where images that are scored come from, with their features: a run of `sample`, any other images, a data set."""
+"""Sources of images to score, with their features: a run of `sample`, any other images, a data set."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -16,7 +16,7 @@ from experiments.sampling import gather, stamp
 
 
 class Source(NamedTuple):
-    """Images to be scored, `count` of them in `blocks` with their features; passport(n): of a score of the first n."""
+    """`count` images to score, in `blocks` with their features; passport(n): the passport for the first n images."""
 
     path: Path
     blocks: Iterable[Block]
@@ -25,7 +25,7 @@ class Source(NamedTuple):
 
 
 def open_source(path: Path, frechet: Frechet, folder: Path, own: Score, samples: Sampling) -> Source:
-    """A run of `sample` with the features that it has, if they are of this space; else with those taken now."""
+    """Opens images as a Source. Features of a run of `sample` are used if they are in this space, else computed."""
     space, run = frechet.space, finished(path)
     if run and run.networks == {space.network}:
         blocks, images = run, None
@@ -42,6 +42,6 @@ def open_source(path: Path, frechet: Frechet, folder: Path, own: Score, samples:
 
 
 def training_images(data: Dataset, name: str) -> Images:
-    """The training set of a data set that is called `name`."""
+    """The training set of the data set `name` as Images."""
     count, *shape = data.train.shape
     return Images(name, [Part(count, tuple(shape), lambda: data.train.__getitem__, data.rule, labels=data.labels)])

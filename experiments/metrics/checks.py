@@ -1,10 +1,10 @@
-"""Arrays and options that numbers can be computed from: or a ValueError naming value, bound and remedy."""
+"""Checks of arrays and options before a number is computed: ValueErrors name value, bound and remedy."""
 
 import numpy as np
 
 
 def checked(name: str, values, dimensions: int | None = None, least: int = 1) -> np.ndarray:
-    """As an array of finite numbers, with so many dimensions (None: at least 1) and at least so many rows."""
+    """`values` as an array of finite numbers with `dimensions` axes (None: at least 1) and at least `least` rows."""
     values = np.asarray(values)
     if values.ndim != (dimensions or max(values.ndim, 1)):
         raise ValueError(f"{name} of shape {values.shape}: {dimensions or 'some'} dimensions are needed, reshape them")
@@ -17,7 +17,7 @@ def checked(name: str, values, dimensions: int | None = None, least: int = 1) ->
 
 
 def sets(least: int = 1, **rows) -> list[np.ndarray]:
-    """Two sets of rows by their names, [N, F] and [M, F], each of at least so many rows."""
+    """Two checked sets of rows, [N, F] and [M, F], given by name, each with at least `least` rows."""
     found = [checked(name, values, 2, least) for name, values in rows.items()]
     if found[0].shape[1] != found[1].shape[1]:
         widths = " and ".join(f"{values.shape[1]} in {name}" for name, values in zip(rows, found))
@@ -26,7 +26,7 @@ def sets(least: int = 1, **rows) -> list[np.ndarray]:
 
 
 def moments(mean, covariance) -> tuple[np.ndarray, np.ndarray]:
-    """Mean [F] and covariance [F, F], float64."""
+    """The checked mean [F] and covariance [F, F], float64."""
     mean, covariance = checked("mean", mean, 1), checked("covariance", covariance, 2)
     if covariance.shape != mean.shape * 2:
         raise ValueError(f"covariance of shape {covariance.shape} with {mean.size} means: take both from one file")
@@ -34,11 +34,11 @@ def moments(mean, covariance) -> tuple[np.ndarray, np.ndarray]:
 
 
 def option(name: str, value: int, least: int = 1) -> None:
-    """Refused below `least`."""
+    """ValueError for a value below `least`."""
     if value < least:
         raise ValueError(f"{name} is {value}: give at least {least}")
 
 
 def slices(count: int, size: int) -> list[slice]:
-    """Of `count` rows, `size` at a time."""
+    """Slices over `count` rows, `size` at a time."""
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]

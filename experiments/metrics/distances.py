@@ -1,9 +1,9 @@
-"""How far samples are from data: numbers from features, float64 on the host. Nothing here reads files or devices.
+"""Distances between samples and data, from features, in float64 on the host. Nothing here reads files or devices.
 
     d^2 = |m1 - m2|^2 + tr(C1 + C2 - 2 (C1^1/2 C2 C1^1/2)^1/2)                          (1)
 
 (Fréchet distance of two Gaussians, Dowson and Landau 1982; the number is d^2, as is usual.) Features [N, F] may be
-float32. Whatever is not finite, or of another shape, is a ValueError.
+float32. ValueError for numbers that are not finite, and for wrong shapes.
 """
 
 from typing import NamedTuple
@@ -14,12 +14,12 @@ from experiments.metrics import neighbours
 from experiments.metrics.checks import checked, moments, option, sets, slices
 from experiments.metrics.threads import one_thread
 
-ROWS = 2048  # at a time in float64
-CELLS = 2**22  # numbers of an array of quantiles
+ROWS = 2048  # rows in float64 at a time
+CELLS = 2**22  # the most numbers in an array of quantiles
 
 
 class Target(NamedTuple):
-    """Mean [F], covariance [F, F] of a reference, and a root A [F, R] of it: A A^T is the covariance, R its rank."""
+    """A reference: mean [F], covariance [F, F], and a root A [F, R] of it (A A^T is the covariance, R its rank)."""
 
     mean: np.ndarray
     covariance: np.ndarray
@@ -27,19 +27,19 @@ class Target(NamedTuple):
 
 
 def target(mean, covariance) -> Target:
-    """What distances are to, from mean [F] and covariance [F, F]: the reference is decomposed once."""
+    """The Target of mean [F] and covariance [F, F]. The covariance is decomposed here, once for all distances."""
     mean, covariance = moments(mean, covariance)
     with one_thread():
         return Target(mean, covariance, _root(covariance))
 
 
 def distance(mean, covariance, target: Target) -> float:
-    """Equation (1), of mean [F] and covariance [F, F], which may be singular; in squared units of the features.
+    """Equation (1) for mean [F] and covariance [F, F], which may be singular; in squared units of the features.
 
-    Biased upwards for moments of N rows, by O(1/N): see `extrapolate`. The last term is the sum of the singular values
-    of A1^T A2, with any roots A of both. Roots of the eigenvalues of the product of covariances would turn a rounding
-    error of e into one of sqrt(e). Not clipped at 0: of equal moments it is round-off of either sign. Of 2048 features
-    and as many rows or more it takes 2.4 s, nearly all for singular values, and of 512 rows 0.3 s.
+    Moments of N rows bias it upwards by O(1/N): see `extrapolate`. Its last term is computed as the sum of the singular
+    values of A1^T A2, with any roots A of both covariances. Roots of the eigenvalues of their product would turn a
+    rounding error of e into one of sqrt(e). The result is not clipped at 0: for equal moments it is round-off of either
+    sign. With 2048 features it takes 2.4 s for 2048 rows or more, nearly all for singular values, and 0.3 s for 512.
     """
     mean, covariance = moments(mean, covariance)
     if mean.shape != target.mean.shape:
@@ -52,15 +52,15 @@ def distance(mean, covariance, target: Target) -> float:
 
 
 def frechet(mean1, cov1, mean2, cov2) -> float:
-    """Equation (1), of means [F] and covariances [F, F]."""
+    """Equation (1) for two means [F] and covariances [F, F]."""
     return distance(mean2, cov2, target(mean1, cov1))
 
 
 def _root(covariance) -> np.ndarray:
-    """A [F, R] with A A^T = covariance: Cholesky's factor with pivots of the correlations, F^2 R operations.
+    """A [F, R] with A A^T = covariance, by pivoted Cholesky of the correlations: F^2 R operations.
 
-    It ends where the rest is round-off, of which the root would be 1e-8. That of an entry is a multiple of the two
-    standard deviations, so that of correlations it does not depend on the scales of the features.
+    It stops where only round-off is left, since the root of round-off would be 1e-8. Round-off in a covariance grows
+    with both standard deviations; in the correlations it does not depend on the scales of the features.
     """
     from scipy.linalg import lapack
 
@@ -76,14 +76,16 @@ def _root(covariance) -> np.ndarray:
 
 
 def jackknife(values) -> float:
-    """The standard error of a number from its values [B] with one of B blocks left out each (Quenouille, Tukey)."""
+    """The standard error of a number, from its values [B], each with one of B blocks left out (Quenouille, Tukey)."""
     values = checked("values", values, 1, least=2)
     return float(np.sqrt((len(values) - 1) * np.var(values, dtype=np.float64)))
 
 
 def extrapolate(counts, values) -> float:
-    """A number of infinitely many images, from values [B] with counts [B] of images: the intercept of the least-squares
-    line in 1 / N (Chong and Forsyth 2020, arXiv 1911.07023, FID_inf). What is left is a bias of O(1/N^2).
+    """The estimate of a number for infinitely many images, from values [B] with counts [B] of images.
+
+    It is the intercept of the least-squares line in 1 / N (Chong and Forsyth 2020, arXiv 1911.07023, FID_inf). The bias
+    that is left is O(1/N^2).
     """
     counts, values = checked("counts", counts, 1), checked("values", values, 1)
     if counts.shape != values.shape or len(np.unique(counts)) < 2 or counts.min() <= 0:
@@ -97,9 +99,10 @@ def extrapolate(counts, values) -> float:
 
 
 def inception_score(logits, splits: int = 10) -> tuple[float, float | None]:
-    """exp(mean KL(p(y|x) || p(y))) of logits [N, K] (Salimans et al. 2016, section 4): mean over consecutive splits,
-    and its standard error (None of one split). p(y) is each split's own, so that no score exceeds the images of a
-    split: biased downwards, and only numbers of equally many images compare.
+    """exp(mean KL(p(y|x) || p(y))) of logits [N, K] (Salimans et al. 2016, section 4).
+
+    Returns the mean over consecutive splits and its standard error (None for one split). p(y) is the mean of each split
+    alone, so the score is at most the number of images in a split. It is biased downwards: compare equal counts only.
     """
     option("splits", splits)
     logits = checked("logits", logits, 2, least=splits)
@@ -116,10 +119,11 @@ def _information(logits) -> float:
 
 
 def kid(x, y, block: int = 1000) -> tuple[float, float | None]:
-    """Squared MMD of features [N, F] and [M, F] with the kernel (x.y / F + 1)^3 (Binkowski et al. 2018, equation 4):
-    unbiased, hence below zero at times. Mean over consecutive blocks of x, each against its like of y, and its standard
-    error (None of fewer than 4 rows). Blocks have at least `block` rows, or are two halves; every row is in one. The
-    order must be random: blocks of one class each are further apart than the sets are.
+    """Squared MMD of features [N, F] and [M, F] with the kernel (x.y / F + 1)^3 (Binkowski et al. 2018, equation 4).
+
+    It is unbiased, so it can be below zero. Returns the mean over consecutive blocks of x, each against the same block
+    of y, and its standard error (None for fewer than 4 rows). Blocks have at least `block` rows, or are two halves;
+    every row is in one. The order must be random: blocks of one class each are further apart than the sets are.
     """
     option("block", block, 2)
     x, y = sets(2, x=x, y=y)
@@ -130,7 +134,7 @@ def kid(x, y, block: int = 1000) -> tuple[float, float | None]:
 
 
 def _within(x) -> float:
-    """Mean of the kernel over pairs of different rows."""
+    """The mean of the kernel over pairs of different rows."""
     own = np.einsum("nf,nf->n", x, x, dtype=np.float64) / x.shape[1]
     return (_kernels(x, x) - ((own + 1) ** 3).sum()) / (len(x) * (len(x) - 1))
 
@@ -145,10 +149,11 @@ def _kernels(x, y) -> float:
 
 
 def precision_recall(real, fake, k: int = 3, rows: int = 128) -> tuple[float, float]:
-    """Shares of fake [N, F] within the balls of real [M, F], and of real within those of fake; a ball reaches to the
-    k-th nearest other point of its own set (Kynkäänniemi et al. 2019, equations 1 and 2). Both grow with the number
-    of images of the set with the balls: only numbers of equally many images compare. Distances of `rows` points to
-    all others are in memory at a time. Balls are closed, and ties decided exactly: duplicates are at distance 0.
+    """The share of fake [N, F] within the balls of real [M, F], and of real within the balls of fake.
+
+    A ball reaches to the k-th nearest other point of its own set (Kynkäänniemi et al. 2019, equations 1 and 2). Balls
+    are closed and ties are decided exactly: duplicates are at distance 0. Both shares grow with the number of balls:
+    compare equal counts only. The distances of `rows` points to all others are in memory at a time.
     """
     option("k", k)
     option("rows", rows)
@@ -159,9 +164,10 @@ def precision_recall(real, fake, k: int = 3, rows: int = 128) -> tuple[float, fl
 
 
 def sliced_wasserstein(x, y, projections: int = 512, seed: int = 0) -> float:
-    """Root of the mean, over random directions, of the squared Wasserstein-2 distance of x [N, F] and y [M, F] along
-    them (Bonneel et al. 2015); in units of the features, a shift by s is |s| / sqrt(F). Biased upwards for few rows.
-    Quantile functions are integrated as the step functions they are, so that N and M may differ.
+    """The Wasserstein-2 distance of x [N, F] and y [M, F] along random directions, as a root mean square over them.
+
+    From Bonneel et al. 2015. In units of the features: a shift by s gives |s| / sqrt(F). Biased upwards for few rows.
+    Quantile functions are step functions and are integrated exactly, so N and M may differ.
     """
     option("projections", projections)
     x, y = sets(x=x, y=y)
@@ -183,8 +189,10 @@ def _projected(rows, directions) -> np.ndarray:
 
 
 def rmse(samples, reference) -> dict:
-    """Root mean square error of samples [n, *D] against reference [n, *D]: over all samples, and its median over
-    samples (of which a few that land elsewhere move the mean) with a standard error from a bootstrap over samples.
+    """The root mean square error of samples [n, *D] against reference [n, *D]: over all samples, and as median.
+
+    A few samples that land elsewhere move the mean but not the median. The median has a standard error from a bootstrap
+    over samples.
     """
     samples, reference = checked("samples", samples), checked("reference", reference)
     if samples.shape != reference.shape:
@@ -200,11 +208,11 @@ def rmse(samples, reference) -> dict:
 
 
 def _mean(values) -> tuple[float, float | None]:
-    """And its standard error, None of one value."""
+    """The mean and its standard error, None for one value."""
     error = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
     return float(np.mean(values)), error
 
 
 def _blocks(count: int, parts: int) -> list[slice]:
-    """Consecutive, as equal as can be."""
+    """Consecutive slices of nearly equal length."""
     return [slice(count * part // parts, count * (part + 1) // parts) for part in range(parts)]

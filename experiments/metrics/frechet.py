@@ -14,13 +14,13 @@ from experiments.metrics.moments import Moments
 from experiments.metrics.spaces import Space
 from experiments.metrics.threads import one_thread
 
-PARTS = 10  # index blocks, of which one at a time is left out for the standard error
+PARTS = 10  # blocks of indices; the jackknife leaves out one at a time
 
 
 class Frechet(NamedTuple):
-    """In the features of `space`, to `target`; `reference` says in a passport what that is of.
+    """The Fréchet distance to `target` in the features of `space`; `reference` describes the target in a passport.
 
-    rows: the features [M, F] of the reference, for the metrics that need more than moments; None if they are not kept.
+    rows: the features [M, F] of the reference, for metrics that need more than moments; None if they were not kept.
     """
 
     space: Space
@@ -29,38 +29,38 @@ class Frechet(NamedTuple):
     rows: np.ndarray | None = None
 
     def of_rows(self, rows) -> dict:
-        """`score` of features [N, F]."""
+        """The `score` of features [N, F]."""
         return self.score([Moments.of(rows[start:stop]) for start, stop in pairwise(bounds(len(rows)))])
 
     def score(self, parts: Sequence[Moments]) -> dict:
-        """{metric: value, metric_se: its standard error, None where there are too few images}.
+        """{metric: value, metric_se: its standard error}, None if there are too few images.
 
-        Of the moments of features of consecutive index blocks. The error is the jackknife's, from the distances
-        with one block left out: blocks are independent, and the bias of few images is nearly the same in all of them.
+        parts: the moments of the features of consecutive blocks of indices. The error is the jackknife's, from the
+        distances with one block left out: blocks are independent, and few images bias all these distances alike.
         """
         name, total = self.space.metric, merged(parts)
         if total.count < 2:
             return {name: None, f"{name}_se": None}
         rest = [[part for part in parts if part is not left] for left in parts] if len(parts) > 1 else []
         rest = [others for others in rest if sum(part.count for part in others) > 1]
-        # A distance per thread, not a matrix: these do not wait for each other.
+        # One distance per thread: threads that share one matrix would wait for each other.
         with one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
             value, *values = pool.map(lambda parts: self.distance(merged(parts)), [parts, *rest])
         return {name: value, f"{name}_se": metrics.jackknife(values) if len(values) > 1 else None}
 
     def distance(self, moments: Moments) -> float:
-        """Of the moments of features."""
+        """The distance for the moments of features."""
         return metrics.distance(moments.mean, moments.covariance(), self.target)
 
 
 def bounds(count: int) -> list[int]:
-    """The bounds of consecutive parts of `count` rows, as equal as can be, none of which is empty."""
+    """The bounds of consecutive parts of `count` rows, nearly equal and none empty."""
     parts = min(PARTS, count)
     return [count * part // parts for part in range(parts + 1)]
 
 
 def merged(parts: Sequence[Moments]) -> Moments:
-    """Of the union of all rows (Chan et al. 1979, of any number of parts)."""
+    """The moments of the rows of all parts together (Chan et al. 1979, for any number of parts)."""
     counts, means = np.array([part.count for part in parts]), np.stack([part.mean for part in parts])
     steps = means - means[0]
     step = counts @ steps / counts.sum()

@@ -1,14 +1,14 @@
-"""Reference statistics, in the layouts that the codes of this field read and write: `read(path)`, `write(path, ...)`.
+"""Reads and writes reference statistics in the layouts of the common codes: `read(path)`, `write(path, ...)`.
 
     mu, sigma       .npz: EDM, pytorch-fid, TTUR
     mu_s, sigma_s   the same, with the moments of spatial features for sFID
     arr_0           the same, with the images: guided diffusion's reference batches
-    pool_3          .npz with the features themselves [N, F], of which the moments are taken here: ScoreSDE
+    pool_3          .npz with the features themselves [N, F]: ScoreSDE; their moments are computed here
     edm2            a pickle {"num_images": n, "fid": {"mu": ..., "sigma": ...}, ...}: EDM2
 
-Pickles are read as data and nothing in a file is executed. What this project writes has further keys, which others do
-not look at: `count`, and `about`, a JSON dictionary of what the statistics are of. Its own file of
-experiment=classifier can be read too.
+Pickles are read as data; nothing in a file is executed. This project writes two more keys, which other codes ignore:
+`count`, and `about`, a JSON dictionary that describes the statistics. The reference.npz of experiment=classifier can
+be read too.
 """
 
 import json
@@ -29,16 +29,17 @@ from solvers import npz
 
 LAYOUTS = ("mu, sigma", "mu_s, sigma_s", "arr_0", "pool_3", "edm2")
 KNOWN = "mu and sigma, arr_0 (images), pool_3 (features), or EDM2's pickle with fid"
-BYTES, NOTE_BYTES = 2**32, 2**24  # of an array, and of `about`: at most
-ROWS = 4096  # features at a time in float64
-ROUND_OFF = 1e-4  # of the largest variance: moments summed in float32 may be that far from symmetric
+BYTES, NOTE_BYTES = 2**32, 2**24  # the most for an array, and for `about`
+ROWS = 4096  # rows in float64 at a time
+ROUND_OFF = 1e-4  # times the largest variance: the asymmetry that sums in float32 may cause
 CHECK = "copy the file again, or compute the statistics again"
 
 
 class Statistics(NamedTuple):
-    """mean [F] and covariance [F, F] (divided by N - 1) float64, None where a file holds images only; spatial: the same
-    pair of spatial features, or None; features float32 [N, F] or None; count: of images, or None where a file does not
-    say; about: what this project's writer was told, {} in files of others.
+    """mean [F] and covariance [F, F] (divided by N - 1), float64; None if a file holds images only.
+
+    spatial: the same pair for spatial features, or None. features: float32 [N, F] or None. count: the number of images,
+    None if the file does not say. about: the note of this project's writer, {} in files of other codes.
     """
 
     mean: np.ndarray | None = None
@@ -50,7 +51,7 @@ class Statistics(NamedTuple):
 
 
 def read(path) -> Statistics:
-    """FileNotFoundError without a file; ValueError for one that is damaged, of no known layout, or holds no moments."""
+    """Reads a file. FileNotFoundError, or ValueError if it is damaged, has no known layout, or holds no moments."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there are no statistics {path}: give a file, or make it with experiment=reference")
@@ -65,7 +66,7 @@ def _read_npz(path) -> Statistics:
 
         def pair(*names):
             if keys >= set(names):
-                check_shapes(*(file.header(name).shape for name in names), path)  # before gigabytes of zeros unfold
+                check_shapes(*(file.header(name).shape for name in names), path)  # before zeros unfold to gigabytes
                 return checked(*(file.load(name, BYTES) for name in names), path)
 
         features = _features(file.load("pool_3", BYTES), path) if "pool_3" in keys else None
@@ -123,7 +124,7 @@ def _features(rows, path) -> np.ndarray:
 
 
 def moments_of(features) -> tuple[np.ndarray, np.ndarray]:
-    """Mean [F] and covariance [F, F] (divided by N - 1) of features [N, F], float64, a few rows at a time."""
+    """The mean [F] and covariance [F, F] (divided by N - 1) of features [N, F], float64, some rows at a time."""
     total = reduce(Moments.merge, (Moments.of(features[part]) for part in slices(len(features), ROWS)))
     return total.mean, total.covariance()
 
@@ -134,9 +135,9 @@ def check_shapes(mean, covariance, where) -> None:
 
 
 def checked(mean, covariance, where) -> tuple[np.ndarray, np.ndarray]:
-    """Both as float64, the covariance made symmetric; ValueError unless they can be moments.
+    """Mean and covariance as float64, the covariance made symmetric; ValueError if they cannot be moments.
 
-    That there are no negative eigenvalues is not computed, but that no covariance exceeds what its variances allow is.
+    Each covariance must be within the bound that its two variances set. Eigenvalues are not checked.
     """
     mean, covariance = np.asarray(mean), np.asarray(covariance)
     check_shapes(mean.shape, covariance.shape, where)
@@ -161,9 +162,9 @@ def checked(mean, covariance, where) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write(path, statistics: Statistics, layout: str = "mu, sigma", images=None) -> None:
-    """A file of one of LAYOUTS, whole or absent, that `read` and the codes named above read.
+    """Writes a file, whole or absent, in one of LAYOUTS, for `read` and the codes named above.
 
-    images: uint8 [n, H, W, C], of the layout arr_0. ValueError for a layout of which a part is missing.
+    images: uint8 [n, H, W, C], for the layout arr_0. ValueError if the layout needs something that is missing.
     """
     if layout not in LAYOUTS:
         raise ValueError(f"unknown layout {layout!r}: known are {'; '.join(LAYOUTS)}")
@@ -178,7 +179,7 @@ def write(path, statistics: Statistics, layout: str = "mu, sigma", images=None) 
     if layout == "arr_0":
         arrays["arr_0"] = np.asarray(_given(images, "images", layout))
         check_images(arrays["arr_0"].shape, arrays["arr_0"].dtype, "images")
-    if layout in ("mu_s, sigma_s", "arr_0"):  # guided diffusion's evaluator fails where mu stands without mu_s
+    if layout in ("mu_s, sigma_s", "arr_0"):  # guided diffusion's evaluator fails on mu without mu_s
         arrays |= zip(("mu_s", "sigma_s"), checked(*_given(statistics.spatial, "spatial moments", layout), path))
     if layout == "edm2":
         _write_edm2(path, arrays)

@@ -1,20 +1,20 @@
-"""Nearest neighbours from matrix products, float64; ties and duplicates are decided as if by differences.
+"""Nearest neighbours from matrix products, float64, as exact as from differences, also for ties and duplicates.
 
-|a|^2 + |b|^2 - 2 a.b is quick, and wrong by up to SLACK (F + 4) (|a|^2 + |b|^2), which is much for points that are
-close: every comparison within that bound is made again with |a - b|^2. Distances of `rows` points to all others are
-in memory at a time.
+|a|^2 + |b|^2 - 2 a.b is fast, but its error is up to SLACK (F + 4) (|a|^2 + |b|^2), which is large for close points.
+Every comparison within that bound is repeated with |a - b|^2. The distances of `rows` points to all others are in
+memory at a time.
 """
 
 import numpy as np
 
 from experiments.metrics.checks import slices
 
-CELLS = 2**23  # numbers of an array of differences
-SLACK = 2 * np.finfo(np.float64).eps  # of three inner products of F terms, and of |a - b|^2 itself (Higham 2002, 3.1)
+CELLS = 2**23  # the most numbers in an array of differences
+SLACK = 2 * np.finfo(np.float64).eps  # three inner products of F terms, and |a - b|^2 itself (Higham 2002, 3.1)
 
 
 def radii(points, k: int, rows: int) -> np.ndarray:
-    """Squared distances [N] of points [N, F] to the k-th nearest of the others; 1 <= k < N."""
+    """The squared distance [N] of each of points [N, F] to its k-th nearest other point; 1 <= k < N."""
     points = np.asarray(points, np.float64)
     norms, found = _norms(points), np.empty(len(points))
     for part in slices(len(points), rows):
@@ -29,7 +29,7 @@ def radii(points, k: int, rows: int) -> np.ndarray:
 
 
 def covered(queries, points, radii, rows: int) -> np.ndarray:
-    """Which [N] of queries [N, F] lie in or on the ball of any of points [M, F], of squared radii [M]."""
+    """Whether [N] each of queries [N, F] lies in or on a ball around any of points [M, F], with squared radii [M]."""
     queries, points = np.asarray(queries, np.float64), np.asarray(points, np.float64)
     norms, found = _norms(points), np.empty(len(queries), bool)
     for part in slices(len(queries), rows):
@@ -46,7 +46,7 @@ def _norms(points) -> np.ndarray:
 
 
 def _bounds(a, b, norms_a, norms_b) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds [N, M], from below and from above, of the squared distances of a [N, F] to b [M, F]."""
+    """Lower and upper bounds [N, M] of the squared distances of a [N, F] to b [M, F]."""
     high = np.add.outer(norms_a, norms_b)
     slack = high * (SLACK * (a.shape[1] + 4))
     high += (-2 * a) @ b.T
@@ -56,7 +56,7 @@ def _bounds(a, b, norms_a, norms_b) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _squares(a, b, at, others) -> np.ndarray:
-    """|a[at] - b[others]|^2, whichever way round to the last bit."""
+    """|a[at] - b[others]|^2; exchanging a and b does not change a bit."""
     found = np.empty(len(at))
     for part in slices(len(at), max(1, CELLS // a.shape[1])):
         found[part] = np.square(a[at[part]] - b[others[part]]).sum(1)

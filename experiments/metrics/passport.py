@@ -1,8 +1,7 @@
-"""What a number is of, so that two people can agree on it, and two that differ are never put side by side.
+"""Passports: everything a score depends on, so that only comparable scores stand in one column.
 
-A passport is a dictionary of plain values. The keys of MEASURE make a number what it is: numbers compare where these
-agree, and are in columns of their own where they do not. Those of ORIGIN tell which solver's table and statistics the
-images are from, which is what a table compares.
+A passport is a dictionary of plain values. Scores compare if the keys of MEASURE agree; otherwise they are in different
+columns. The keys of ORIGIN name the solver's table and statistics, which is what a table compares.
 """
 
 from collections.abc import Sequence
@@ -17,9 +16,9 @@ UNKNOWN = "not known"
 
 
 def passport(about: dict, reference: str, indices, *, seed=None, labels=UNKNOWN, uint8=UNKNOWN, **origin) -> dict:
-    """about: of the feature space (features.Space.about); indices [N] of the images that were scored.
+    """Builds a passport. about: Space.about() of the features. indices [N]: the images that were scored.
 
-    seed: of the samples, None for other images. labels, uint8: the rules that labels and pixels were made by.
+    seed: the seed of the samples, None for other images. labels, uint8: the rules that made labels and pixels.
     """
     made = {"uint8": uint8, "images": len(indices), "indices": span(indices), "labels": labels, "reference": reference}
     if seed is not None:
@@ -28,7 +27,7 @@ def passport(about: dict, reference: str, indices, *, seed=None, labels=UNKNOWN,
 
 
 def span(indices) -> str:
-    """`0 to 511`, or a hash of those that are not consecutive."""
+    """The indices as text: `0 to 511`, or a hash if they are not consecutive."""
     indices = np.asarray(indices, np.int64)
     if np.array_equal(indices, np.arange(len(indices)) + indices[:1].sum()):
         return f"{indices[0]} to {indices[-1]}" if len(indices) else "none"
@@ -36,22 +35,22 @@ def span(indices) -> str:
 
 
 def name(passport: dict) -> str:
-    """8 hexadecimal digits of what the number is of, whatever solver's it is."""
+    """The name of a passport: 8 hexadecimal digits, the same for all solvers."""
     return fingerprint({key: passport[key] for key in MEASURE})[:8]
 
 
 def describe(passport: dict) -> str:
-    """One line."""
+    """The passport in one line."""
     return "; ".join(str(passport[key]) if key == "uint8" else f"{key} {passport[key]}" for key in MEASURE)
 
 
 def apart(rows: Sequence[dict], metrics: Sequence[str]) -> tuple[list[dict], dict, list[str]]:
-    """Numbers of different passports in different columns: (rows, {metric: its columns}, lines that say why).
+    """Puts scores with different passports into different columns: (rows, {metric: its columns}, lines that say why).
 
-    A row has its numbers under the names of `metrics` (and NAME_se), and what they are of under `passport`. The first
-    passport's column has the name of the metric, others `NAME [2]` and so on.
+    A row has its scores under the names in `metrics` (and NAME_se), and their passport under `passport`. The first
+    passport's column has the name of the metric, the others are `NAME [2]` and so on.
     """
-    of = {}  # the passports that there are, by name, in the order of rows
+    of = {}  # all passports by name, in the order of rows
     for row in rows:
         if row.get("passport"):
             of.setdefault(name(row["passport"]), row["passport"])
@@ -70,7 +69,7 @@ def apart(rows: Sequence[dict], metrics: Sequence[str]) -> tuple[list[dict], dic
 
 
 def _why(number: int, passports: list[dict]) -> str:
-    """The first passport whole; of another, what it has else: why its numbers have a column of their own."""
+    """A line on a passport: the first one whole, another one only where it differs from the first."""
     first, mine = passports[0], passports[number]
     if not number:
         return f"passport {name(mine)}: {describe(mine)}"

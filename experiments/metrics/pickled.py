@@ -1,7 +1,7 @@
-"""Pickles of plain values and arrays, for codes that read nothing else. The project itself unpickles nothing.
+"""Writes pickles of plain values and arrays, for codes that read nothing else. The project itself unpickles nothing.
 
-Protocol 4 by hand, as `pickletools.dis` shows it, for one reason besides: what the standard library writes under numpy
-2 names `numpy._core`, which numpy 1 does not have. `numpy.core`, named here, is found by both.
+The bytes of protocol 4 are written here by hand (`pickletools.dis` shows them). The standard library under numpy 2
+would name `numpy._core`, which numpy 1 does not have; both find `numpy.core`, which is named here.
 """
 
 import struct
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def pickled(value) -> bytes:
-    """A pickle of dict, str, int (64 bits) and arrays of numbers, nested. TypeError for anything else."""
+    """The pickle of dict, str, int (64 bits) and arrays of numbers, nested. TypeError for anything else."""
     return b"\x80\x04" + _coded(value) + b"."
 
 
@@ -29,7 +29,7 @@ def _coded(value) -> bytes:
 
 
 def _array(array) -> bytes:
-    """numpy.ndarray's way (__reduce__): made empty, then given (version, shape, dtype, Fortran order, bytes)."""
+    """An array as numpy pickles it (__reduce__): an empty array, then (version, shape, dtype, Fortran order, bytes)."""
     empty = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\0\x85C\x01btR"
     shape = b"(" + b"".join(map(_coded, array.shape)) + b"t"
     code = _coded(f"{array.dtype.kind}{array.dtype.itemsize}")

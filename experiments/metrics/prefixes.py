@@ -1,4 +1,4 @@
-"""Running sums over the first n samples, for several n, with a block of them in memory at a time."""
+"""Running sums over the first n samples, for several n, with one block in memory at a time."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -12,8 +12,10 @@ from experiments.metrics.moments import Moments
 
 
 class Tally(NamedTuple):
-    """Of `count` samples: moments of the features of consecutive parts, of which the jackknife leaves out one at a time
-    (none without features), and sums [2, *D] of values and squares, None where they are not known.
+    """Sums over the first `count` samples.
+
+    parts: the moments of the features of consecutive parts, for the jackknife; empty without features. sums [2, *D]:
+    of values and of squares, None if they are not known.
     """
 
     count: int
@@ -21,14 +23,14 @@ class Tally(NamedTuple):
     sums: np.ndarray | None = None
 
     def pixels(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance (divided by N - 1) of every value [*D], float64, in [-1, 1] where images are uint8."""
+        """The mean and variance (divided by N - 1) of every value [*D], float64; uint8 is scaled to [-1, 1] first."""
         total, squares = self.sums.astype(np.float64)
         scale, shift = (127.5, 1) if self.sums.dtype.kind == "i" else (1, 0)
         variance = (squares - total**2 / self.count) / max(self.count - 1, 1)
         return total / self.count / scale - shift, variance / scale**2
 
     def arrays(self) -> dict:
-        """What is known, by name; of features mean and covariance, as mu and sigma."""
+        """All known statistics by name; mean and covariance of the features are mu and sigma."""
         found = {"count": np.int64(self.count)}
         if self.parts and self.count > 1:
             features = merged(self.parts)
@@ -39,10 +41,10 @@ class Tally(NamedTuple):
 
 
 def tallies(blocks: Iterable[Block], counts: Sequence[int], network: str | None, features=None) -> dict[int, Tally]:
-    """{count: of the samples below `count`} from blocks in the order of their indices, none of which is missing.
+    """{count: Tally of the samples below `count`}, from blocks in the order of their indices, without gaps.
 
-    network: the hash of the feature network, None for no features. Features of another network are taken anew from the
-    images, by features(images) -> [n, F]; ValueError where these were not kept.
+    network: the hash of the feature network, None for no features. If a block has features of another network,
+    features(images) -> [n, F] computes them again; ValueError if its images were not kept.
     """
     last = max(counts)
     cuts = list(pairwise(sorted(set().union(*map(bounds, counts)))))
@@ -65,7 +67,7 @@ def tallies(blocks: Iterable[Block], counts: Sequence[int], network: str | None,
 
 
 def _parts(moments: dict, edges: Sequence[int]) -> list[Moments]:
-    """From moments between finer edges, by their lower ones."""
+    """Merges moments of finer intervals, {lower edge: moments}, into those between `edges`."""
     return [merged([moments[at] for at in moments if a <= at < b]) for a, b in pairwise(edges)] if moments else []
 
 

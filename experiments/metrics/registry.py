@@ -1,4 +1,4 @@
-"""The metrics beside the Fréchet distance: a function, what it needs, the columns that it fills, and what they mean."""
+"""The metrics other than the Fréchet distance: each with its function, needs, columns and meaning."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,10 +13,10 @@ BATCH = 256  # images at a time
 
 
 class Scored(NamedTuple):
-    """What metrics are computed of. A metric finds what it `needs`; the rest may be None.
+    """The input of a metric. Everything that the metric `needs` is given; the rest may be None.
 
-    features [N, F] of the first `count` of `images`, by a network with the parameters `params`; reference: features
-    [M, F] of other images; solution: the same samples by another solver.
+    features: [N, F] of the first `count` of `images`, from the network with `params`. reference: features [M, F] of
+    other images. solution: the same samples drawn by another solver.
     """
 
     count: int
@@ -28,9 +28,9 @@ class Scored(NamedTuple):
 
 
 class Metric(NamedTuple):
-    """function(Scored) -> a number (or None) for each of `columns`, where NAME_se is the standard error of NAME.
+    """function(Scored) returns a number (or None) for each of `columns`; NAME_se is the standard error of NAME.
 
-    needs: of "features", "inception" (the features are Inception's), "reference" and "solution".
+    needs: some of "features", "inception" (the features are Inception's), "reference" and "solution".
     """
 
     function: Callable
@@ -40,7 +40,7 @@ class Metric(NamedTuple):
 
     @property
     def scores(self) -> tuple[str, ...]:
-        """The columns that are no standard errors."""
+        """The columns without those of standard errors."""
         return tuple(column for column in self.columns if not column.endswith("_se"))
 
     def row(self, scored: Scored) -> dict:
@@ -54,7 +54,7 @@ def _inception_score(scored: Scored):
 
 
 def _rmse(scored: Scored) -> tuple[float]:
-    """Root mean square of the difference to the solution's images, of pixels in [-1, 1], index by index."""
+    """The root mean square difference to the solution's images, for pixels in [-1, 1], index by index."""
     ours, theirs, count, total = scored.images, scored.solution, scored.count, 0.0
     if ours.shape != theirs.shape or not np.array_equal(ours.indices[:count], theirs.indices[:count]):
         there, here = (f"{images.path} has {len(images)} images of {images.shape}" for images in (theirs, ours))

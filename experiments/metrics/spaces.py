@@ -1,4 +1,4 @@
-"""Features of images, in which distances between sets of images are measured, and what names them in a passport."""
+"""Feature spaces, in which distances between sets of images are measured, and their names in passports."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -15,9 +15,9 @@ PLAIN = "no resize; x / 127.5 - 1"
 
 
 class Space(NamedTuple):
-    """`name`, one of SPACES, with its network: a flax module and parameters, None for pixels.
+    """One of SPACES by `name`, with its network: a flax module and parameters, None for pixels.
 
-    spatial: the part of Inception's features that sFID is of (Nash et al. 2021, arXiv 2103.03841).
+    spatial: the part of Inception's features that sFID uses (Nash et al. 2021, arXiv 2103.03841).
     """
 
     name: str
@@ -26,16 +26,16 @@ class Space(NamedTuple):
 
     @property
     def network(self) -> str:
-        """The hash of the weights, whatever file they came in; empty for pixels."""
+        """The hash of the weights, the same for every file format; empty for pixels."""
         return "" if self.params is None else fingerprint(self.params)
 
     @property
     def metric(self) -> str:
-        """What the Fréchet distance is called: FID is that of Inception's features, and no other."""
+        """The name of the Fréchet distance here. Only the one in Inception's features is called FID."""
         return FRECHET_NAMES.get(self.name, "frechet")
 
     def about(self) -> dict:
-        """Of a passport: which features, and what becomes of an image before."""
+        """The passport entries: feature network and image preprocessing."""
         rule = inception.RULE if self.name in FRECHET_NAMES else PLAIN
         return {"features": f"{self.name} {self.network}".strip(), "input": rule}
 

@@ -1,4 +1,4 @@
-"""Samples of a problem by a method: drawn on all devices, kept in blocks, compared with a fine solution."""
+"""Draws samples of a problem by a method on all devices, keeps them in blocks, and solves the problem finely."""
 
 from experiments.sampling.alignment import align
 from experiments.sampling.exact import solve

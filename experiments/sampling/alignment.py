@@ -1,4 +1,4 @@
-"""Tables of many solvers in few shapes, since those of one shape share a compiled program."""
+"""Gives tables of many solvers few shapes, since tables of one shape share a compiled program."""
 
 import math
 from collections.abc import Mapping
@@ -8,14 +8,14 @@ import numpy as np
 
 from solvers import Table, pad
 
-FEW = 2**22  # numbers in a table: up to here all solvers get arrays for coefficients if one has, to share its program
+FEW = 2**22  # numbers in a table; up to here, if one solver has arrays as coefficients, all get them: one program
 
 
 def align(tables: Mapping, dtype=np.float32) -> dict:
-    """The same tables in `dtype`, padded to as few shapes as possible: {key: (table, rows that count)}.
+    """Converts tables to `dtype` and pads them to few shapes: {key: (table, rows that count)}.
 
-    Tables of one kind (see `_kinds`) get equal depth and equal rows, and scalar coefficients are repeated where
-    another table has them of the data shape; the added rows never run.
+    Tables of one kind (see `_kinds`) get the same depth and number of rows. If one of them has a coefficient of the
+    data shape, scalars of the others are repeated to it. Added rows never run.
     """
     aligned = {}
     for keys in _kinds(tables):
@@ -28,8 +28,9 @@ def align(tables: Mapping, dtype=np.float32) -> dict:
 
 
 def _kinds(tables: Mapping) -> list[list]:
-    """The keys of tables that get one shape: all with noise and all without; where that makes large tables, only those
-    with coefficients of the same shapes.
+    """Groups the keys of tables that get one shape: tables with noise, and tables without.
+
+    If that would make large tables, a group only has tables whose coefficients have the same shapes.
     """
     rows, depth = (max(getattr(table, name) for table in tables.values()) for name in ("nfe", "depth"))
     numbers = rows * (depth + 5) * max(math.prod(shape) for table in tables.values() for shape in _shapes(table))
@@ -41,12 +42,12 @@ def _kinds(tables: Mapping) -> list[list]:
 
 
 def _shapes(table: Table) -> list[tuple]:
-    """Of one coefficient of each column: () or the data shape."""
+    """The shape of one coefficient of each column: () or the data shape."""
     return [() if column is None else column.shape[1:] for column in table._replace(b=table.b[:, 0])]
 
 
 def _repeated(table: Table, shapes) -> Table:
-    """The table with coefficients of these shapes, for each column; scalars become arrays of equal numbers."""
+    """The table with coefficients of the given shape in each column; scalars become arrays of equal numbers."""
     columns = list(table)
     for n, (own, shape) in enumerate(zip(_shapes(table), shapes)):
         if own != shape:

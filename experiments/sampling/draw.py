@@ -1,6 +1,6 @@
-"""Seeded sampling over all devices: sample i is the same image for any batch size, device count and order.
+"""Seeded sampling over all devices. Sample i is the same image for any batch size, device count and order.
 
-What each sample draws is a function of its index (support/keys.py).
+The random numbers of a sample depend on the seed and its index only (support/keys.py).
 """
 
 from collections.abc import Callable, Iterator
@@ -18,20 +18,21 @@ from solvers import advance
 
 
 def make_draw(make: Callable, shape, scale: float, in_basis=False) -> Callable:
-    """`draw(params, jump, table, rows, seed, indices [B], labels [B]) -> samples [B, *shape]`, three jitted programs.
+    """Makes `draw(params, jump, table, rows, seed, indices [B], labels [B]) -> samples [B, *shape]`.
 
-    The first makes the noise; the others leave the start and the samples in its buffer. `make(params, label) ->
-    model(x, t)`; `scale` is sigma(t_start), the noise that sampling starts from. `jump` takes it to where the table
-    starts (an AffineMap with a component per class, or one for all), None if it starts there. Only the first `rows`
-    rows of the table run (a traced number), so tables of equal shape share a program, with and without a jump. With
-    `in_basis` the model is in the coordinates y = U^T x of params["basis"]; noise and samples are in pixels.
+    draw runs three jitted programs: noise, start, solution; the later two reuse the buffer of the noise.
+    `make(params, label)` returns model(x, t). `scale` is sigma(t_start), the noise level where sampling starts. `jump`
+    maps the noise to the start of the table (an AffineMap with a component per class, or one for all); None without a
+    jump. Only the first `rows` rows of the table run. That number is traced, so tables of equal shape share a program,
+    with and without a jump. With `in_basis` the model is in the coordinates y = U^T x of params["basis"]; noise and
+    samples are in pixels.
     """
 
     def start(jump, x, label):
         x = scale * x
         return x if jump is None else jump(x, label)
 
-    @jax.jit  # in jit it is traced once, for tables of all shapes
+    @jax.jit  # jit traces it once for tables of all shapes
     def network(params, label, x, t):
         return make(params, label)(x, t)
 
@@ -69,9 +70,9 @@ def generate(
 ) -> Iterator[tuple[np.ndarray, tuple]]:
     """Yields (indices [b], finish(samples [b, *shape] float32)) per batch; see mesh.stream.
 
-    finish: what becomes of the samples on the devices. `params`, `table` and `jump` may be placed on the mesh
-    beforehand. Raises NotFinite for samples that are not, by index and noise level, `level(t)`, and OutOfMemory
-    with the batch that fits.
+    finish: a function applied to each batch before it leaves the devices. `params`, `table` and `jump` may already be
+    on the mesh. Raises NotFinite if samples are not finite, with index and noise level (the text `level(t)`), and
+    OutOfMemory with the batch size that fits.
     """
     arrays = np.asarray(indices, np.int32), np.asarray(labels, np.int32)
     size = rounded(batch, len(indices), mesh)

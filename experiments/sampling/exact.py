@@ -1,6 +1,6 @@
-"""The diffusion ODE solved to high accuracy on the host: what solvers are compared with where the model is closed-form.
+"""Solves the diffusion ODE to high accuracy on the host, as a reference for solvers on closed-form models.
 
-With y = x / alpha and D the predicted x0, along the probability-flow ODE
+With y = x / alpha and D the predicted x0, the probability-flow ODE is
 
     dy/dlam = D(alpha y, t) - y                                                                  (1)
 
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def solve(model, schedule, x, t_start, t_end, rtol=1e-9) -> np.ndarray:
-    """x [n, *D] at t_start carried to t_end, float64, by DOP853 on (1). `model(x, t)` predicts x0 of one sample."""
+    """Carries x [n, *D] from t_start to t_end by DOP853 on (1), in float64. `model(x, t)` predicts x0 of one sample."""
     from scipy.integrate import solve_ivp
 
     shape = x.shape

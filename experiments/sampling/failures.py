@@ -1,4 +1,4 @@
-"""What is said of samples that are not finite, and of batches that do not fit into memory."""
+"""Errors for samples that are not finite, and for batches that do not fit into memory."""
 
 from functools import partial
 
@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments.support.mesh import rounded, stream
 
-OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory")  # as accelerators and CPUs say it
+OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory")  # the words of accelerators and of CPUs
 
 
 class NotFinite(FloatingPointError):
@@ -23,9 +23,9 @@ def is_memory(error: Exception) -> bool:
 
 
 def where(work, bad, size, mesh, rows, level) -> str:
-    """Which samples, bad = (indices, labels), are not finite, and from which evaluation on: draws are cut before it."""
+    """Says which samples, bad = (indices, labels), are not finite and after which evaluation, by drawing fewer rows."""
     shown = min(len(bad[0]), 8)
-    batch = tuple(np.resize(array[:shown], size) for array in bad)  # of the size that is compiled
+    batch = tuple(np.resize(array[:shown], size) for array in bad)  # this size is compiled already
     first = np.full(shown, rows)
     for n in range(rows - 1, -1, -1):
         ((_, (finite, _)),) = stream(partial(work, rows=n), batch, batch=size, mesh=mesh)
@@ -42,7 +42,7 @@ def where(work, bad, size, mesh, rows, level) -> str:
 
 
 def what_fits(work, arrays, size, mesh) -> str:
-    """The largest half, quarter, ... of a batch that the devices have room for, found by trying."""
+    """Says which half, quarter, ... of a batch fits into memory; found by trying."""
     smaller = size
     while smaller > mesh.devices.size:
         smaller = rounded(smaller // 2, size, mesh)

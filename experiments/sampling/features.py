@@ -1,4 +1,4 @@
-"""Features of images from anywhere, in blocks on the disk: stopped at any moment and started again, it goes on."""
+"""Computes features of any images, in blocks on the disk. After a stop at any moment, a new start goes on."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,7 +18,7 @@ from solvers.fingerprint import fingerprint
 
 
 class Rows:
-    """`images` at `rows`, as `stream` reads them: a batch at a time."""
+    """The images at `rows`, read a batch at a time, as `stream` needs them."""
 
     def __init__(self, images: Images, rows: np.ndarray):
         self.images, self.rows = images, rows
@@ -31,9 +31,9 @@ class Rows:
 
 
 def gather(images: Images, source: str, space: Space, workdir, batch: int, block: int) -> Blocks:
-    """Blocks in `workdir` with the features of all images; those that are there are not taken again.
+    """Writes blocks in `workdir` with the features of all images; blocks that exist are not computed again.
 
-    source: the stamp or the fingerprint of the images; what is there with another one is of other images.
+    source: the stamp or the fingerprint of the images; blocks with another one belong to other images.
     """
     settings = {"source": source, "images": len(images), **space.about(), "uint8": images.rule}
     blocks = Blocks(workdir, settings, images.shape, "none")
@@ -50,7 +50,7 @@ def gather(images: Images, source: str, space: Space, workdir, batch: int, block
 
 
 def _features(images, missing, space, batch) -> Iterable[tuple]:
-    """(rows, (pixels, features)) of batch after batch, on all devices."""
+    """Yields (rows, (pixels, features)) batch after batch, computed on all devices."""
     mesh = make_mesh(jax.local_devices())
     space = space._replace(params=place(mesh, space.params))
     work = (Rows(images, missing),)
@@ -62,7 +62,7 @@ def _features(images, missing, space, batch) -> Iterable[tuple]:
 
 
 def stamp(source) -> str:
-    """A fingerprint of names, sizes and times of the files at a path: it changes when they do, and reads none."""
+    """A fingerprint of the names, sizes and times of the files at a path; the files are not read."""
     path = Path(source)
     files = sorted(inside for inside in path.rglob("*") if inside.is_file()) if path.is_dir() else [path]
     stats = ((file.relative_to(path), file.stat()) for file in files)

@@ -1,4 +1,4 @@
-"""The fine solution from the same noise, which the errors of solvers are to."""
+"""The fine solution from the same noise; errors of solvers are relative to it."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ REFERENCE = "reference"
 
 
 def fine_method(problem: Problem, nfe: int) -> Method:
-    """UniPC of order 3, uniform in lam, with many evaluations."""
+    """The method of the fine solution: UniPC of order 3, uniform in lam, with many evaluations."""
     options = {"name": "unipc", "order": 3, "grid": {"name": "lam_uniform"}, "teleport": None}
     return method(problem, REFERENCE, options, nfe)
 

@@ -1,4 +1,4 @@
-"""A problem with the devices and the batch that its samples are drawn with; compiled once for all its methods."""
+"""Samples a problem on given devices with a given batch size; compiled once for all methods."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from experiments.support.mesh import make_mesh, place
 
 
 def aligned(methods: Mapping, dtype=np.float32) -> dict:
-    """The same methods, their tables padded to as few shapes as possible: those of one shape share a program."""
+    """Pads the tables of methods to few shapes, since tables of one shape share a program."""
     found = align({key: method.table for key, method in methods.items()}, dtype)
     return {key: replace(method, padded=found[key][0]) for key, method in methods.items()}
 
@@ -30,8 +30,8 @@ class Sampler:
     def batches(self, method: Method, indices, *, seed: int | None = None, rows: int | None = None, **finish):
         """Yields (indices [b], samples [b, *shape] float32) batch after batch, see draw.generate.
 
-        seed: by default that of the problem; rows: by default all of the method; finish=f: yields f(samples) in their
-        place, of samples that are still on the devices.
+        seed: default: the problem's. rows: default: all of the method. finish=f: yields f(samples) instead; f runs on
+        the devices.
         """
         seed = self.problem.seed if seed is None else seed
         return generate(
@@ -50,11 +50,11 @@ class Sampler:
         )
 
     def collect(self, method: Method, indices, *, seed: int | None = None, on_batch: Callable = lambda count: None):
-        """(all samples [n, *shape], the seconds they took, compilation left out).
+        """(all samples [n, *shape], the seconds they took without compilation).
 
         on_batch(count) is called after each batch with the number of its samples.
         """
-        next(self.batches(method, indices, seed=seed, rows=0))  # no row runs: it compiles, for the first of its shape
+        next(self.batches(method, indices, seed=seed, rows=0))  # compiles the program if it is new; no row runs
         begin, parts = time.perf_counter(), []
         for done, part in self.batches(method, indices, seed=seed):
             parts.append(part)

@@ -1,6 +1,6 @@
-"""The blocks of a run: what is there, what is missing. On restart, the files show which samples are missing.
+"""The blocks of a run. On restart, the files show which samples are missing.
 
-What is damaged, or of other settings, is moved to set_aside/, with a line that says so, and drawn again.
+Blocks that are damaged or have other settings are moved to set_aside/, with a printed line, and drawn again.
 """
 
 import json
@@ -17,7 +17,7 @@ KEPT = ("npz", "png", "none")
 
 
 def check_keep(keep: str, shape) -> None:
-    """ConfigError unless samples of `shape` can be kept in this form."""
+    """Raises ConfigError unless samples of `shape` can be kept in this form."""
     if keep not in KEPT:
         raise ConfigError(f"sample.keep must be one of {', '.join(KEPT)}, got {keep!r}")
     if keep == "png" and not (len(shape) == 3 and shape[-1] in (1, 3)):
@@ -25,14 +25,14 @@ def check_keep(keep: str, shape) -> None:
 
 
 class Blocks:
-    """The blocks in a workdir that are of `settings`, plain values by name; `shape` is a sample's.
+    """The blocks in a workdir with these `settings` (plain values by name); `shape`: of a sample.
 
-    ConfigError if most of what is there is of other settings: then it is another run's folder.
+    ConfigError if most blocks there have other settings: then the folder belongs to another run.
     """
 
     def __init__(self, workdir, settings: dict, shape, keep: str = "npz"):
         self.folder, self.keep, self.found = Path(workdir) / "samples", keep, {}
-        self.settings = json.loads(json.dumps(settings, sort_keys=True))  # as it is read from files
+        self.settings = json.loads(json.dumps(settings, sort_keys=True))  # the form that files give back
         check_keep(keep, shape)
         aside, kept = self._look(tuple(shape))
         for path, reason in aside.items():
@@ -42,7 +42,7 @@ class Blocks:
                 self.write(blocks.read_block(path)[0])
 
     def _look(self, shape) -> tuple[dict, dict]:
-        """Fills `found`; {path: why it is of no use}, {path: its `keep`}. Changes nothing on the disk."""
+        """Fills `found`; returns {path: why it is useless}, {path: its `keep`}. Changes nothing on the disk."""
         aside, foreign, kept = {}, {}, {}
         for path in sorted(self.folder.glob("*.npz")):
             if not blocks.NAME.fullmatch(path.name):
@@ -69,7 +69,7 @@ class Blocks:
         return aside | {path: f"{path} is of other settings ({reason})" for path, reason in foreign.items()}, kept
 
     def _useless(self, path, block, shape) -> str:
-        """Why a whole block of the right settings is of no use; empty if it is."""
+        """Why a whole block with the right settings is useless; empty if it is useful."""
         twice = np.intersect1d(block.indices, self._known())
         if len(twice):
             return f"holds sample {twice[0]}, which another file has too"
@@ -95,17 +95,17 @@ class Blocks:
         return np.setdiff1d(np.arange(count), self._known())
 
     def write(self, block: Block) -> None:
-        """All or nothing (blocks.write_block)."""
+        """Writes a block, whole or not at all (blocks.write_block)."""
         self.found[blocks.write_block(self.folder, block, self.settings, self.keep)] = block.indices
 
     def __iter__(self) -> Iterator[Block]:
-        """All blocks in the order of their indices; in memory is one at a time."""
+        """Yields all blocks in the order of their indices, one in memory at a time."""
         for path in sorted(self.found, key=lambda path: self.found[path][0]):
             yield blocks.read_block(path)[0]
 
 
 def differences(there: dict, here: dict) -> str:
-    """What differs between two settings, with both values."""
+    """The differences between two settings as text, with both values."""
     return "; ".join(
         f"{key} {there.get(key)} there, {here.get(key)} here"
         for key in sorted(there.keys() | here.keys())

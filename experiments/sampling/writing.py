@@ -1,4 +1,4 @@
-"""Batches that become files while the devices go on."""
+"""Writes batches to files while the devices go on."""
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,13 +10,13 @@ from experiments.support.signals import stop_if_told
 
 
 def sizes_of(indices, block: int) -> list[int]:
-    """How many of increasing `indices` go into each file: it ends before a gap, and before multiples of `block`."""
+    """How many of the increasing `indices` go into each file: a file ends at a gap and before multiples of `block`."""
     ends = 1 + np.flatnonzero(np.diff(indices // block) | (np.diff(indices) > 1))
     return [len(part) for part in np.split(indices, ends)]
 
 
 def counted(batches, on_batch) -> Iterator[tuple]:
-    """(indices, images, features) of batches, each announced; between them the run may end."""
+    """Yields (indices, images, features) of batches after on_batch(count) of each; between two the run may end."""
     for indices, found in batches:
         stop_if_told()
         on_batch(len(indices))
@@ -24,7 +24,7 @@ def counted(batches, on_batch) -> Iterator[tuple]:
 
 
 def regroup(batches: Iterable, sizes) -> Iterator[tuple]:
-    """The same rows in tuples of arrays of `sizes`, from tuples of arrays of any."""
+    """Yields the same rows in tuples of arrays of `sizes`, from tuples of arrays of any sizes."""
     batches, rest = iter(batches), ()
     for size in sizes:
         while not rest or len(rest[0]) < size:
@@ -36,9 +36,10 @@ def regroup(batches: Iterable, sizes) -> Iterator[tuple]:
 
 @contextmanager
 def behind(write):
-    """Gives submit(item): write(item) in a thread, one at a time. An error of it comes with the next item or the end.
+    """Yields submit(item), which runs write(item) in a thread, one at a time.
 
-    What is being written is finished before the block is left, whatever ends it.
+    An error of write is raised at the next item or at the end. However the block ends, a write that has begun is
+    finished first.
     """
     with ThreadPoolExecutor(1) as pool:
         last = []

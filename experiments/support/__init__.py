@@ -1,1 +1,1 @@
-"""What every experiment uses: errors, random numbers, devices, files that outlive a kill, tables and pictures."""
+"""Parts that all experiments use: errors, random numbers, devices, files that survive a kill, tables and pictures."""

@@ -1,4 +1,4 @@
-"""Errors of the user's settings: one sentence with the value, the bound and the remedy."""
+"""Errors in the user's settings: one sentence with the value, the bound and the remedy."""
 
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ class ConfigError(ValueError):
 
 @contextmanager
 def config_errors():
-    """Errors of the parts below, which name value, bound and remedy, are the user's errors here."""
+    """Turns errors of the parts below into ConfigErrors; their messages already name value, bound and remedy."""
     try:
         yield
     except ConfigError:

@@ -1,4 +1,4 @@
-"""Features of images, on all local devices."""
+"""Computes features of images on all local devices."""
 
 import jax
 import numpy as np

@@ -1,4 +1,4 @@
-"""What a stopped run goes on from: arrays and rows in files that are whole or absent, with what they hold for."""
+"""Intermediate results of a run, from which it goes on after a stop: arrays and rows in files, whole or absent."""
 
 import json
 import re
@@ -11,12 +11,12 @@ from experiments.data.files import slug
 from solvers import npz
 from solvers.fingerprint import checksum
 
-SAFE = r"[A-Za-z0-9_-]+"  # names that can be those of files as they are
+SAFE = r"[A-Za-z0-9_-]+"  # names that are file names already
 NOTES = ("rows", "settings", "checksum")
 
 
 class Kept:
-    """Files of one folder, a file for each name, that hold for `settings` (plain values; the order does not count)."""
+    """Files in one folder, one for each name, valid for `settings` (plain values; their order does not count)."""
 
     def __init__(self, folder, settings: Mapping):
         self.folder, self.settings = Path(folder), json.dumps(settings, sort_keys=True, default=_plain)
@@ -25,16 +25,16 @@ class Kept:
         return self.folder / f"{name if re.fullmatch(SAFE, name) else slug(name)}.npz"
 
     def write(self, name: str, arrays: Mapping | None = None, rows=()) -> None:
-        """Keeps arrays by their names, and rows of plain values."""
+        """Writes arrays by their names, and rows of plain values."""
         arrays = {key: np.asarray(value) for key, value in (arrays or {}).items()}
         text = json.dumps(rows, default=_plain)
         notes = {"rows": text, "settings": self.settings, "checksum": _checksum(arrays, text, self.settings)}
         npz.write(self.path(name), arrays | notes)
 
     def read(self, name: str) -> tuple[dict, list] | None:
-        """(arrays, rows) of this name; None if there are none that hold for these settings.
+        """(arrays, rows) of this name; None if there are none for these settings.
 
-        A file that is damaged is said, and made again by the caller, as one that is absent.
+        A damaged file is reported and counts as absent: the caller makes it again.
         """
         path = self.path(name)
         if not path.is_file():
@@ -53,7 +53,7 @@ class Kept:
 
 
 def _plain(value):
-    """numpy's numbers and arrays as JSON has them."""
+    """The value in a form for JSON: numbers and arrays of numpy as plain ones, anything else as text."""
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else str(value)
 
 

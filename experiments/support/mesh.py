@@ -1,4 +1,4 @@
-"""Arrays over devices: a mesh of all devices of all processes, and batches that stream through it."""
+"""Places arrays on a mesh of devices, and streams batches through it."""
 
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -11,13 +11,13 @@ from experiments.support.errors import config_errors
 
 
 def make_mesh(devices=None) -> Mesh:
-    """All devices of all processes (or those given) along one axis, `batch`."""
+    """A mesh of all devices of all processes (or of those given) along one axis, `batch`."""
     devices = jax.devices() if devices is None else devices
     return jax.make_mesh((len(devices),), ("batch",), (AxisType.Auto,), devices=devices)
 
 
 def first_devices(count: int, key: str = "sample.devices") -> list:
-    """The first `count` devices; 0 for all. ValueError where there are fewer, naming the `key` that sets the count."""
+    """The first `count` devices; 0 for all. ValueError if there are fewer; it names the `key` that sets the count."""
     devices, several = jax.devices(), jax.process_count() > 1
     if not 0 <= count <= len(devices) or (several and 0 < count < len(devices)):
         choice = "several processes use all: choose 0" if several else f"choose 1 to {len(devices)}, or 0 for all"
@@ -27,15 +27,15 @@ def first_devices(count: int, key: str = "sample.devices") -> list:
 
 
 def first_mesh(count: int, key: str = "sample.devices") -> Mesh:
-    """A mesh of the first `count` devices, 0 for all; ConfigError where there are fewer."""
+    """A mesh of the first `count` devices, 0 for all; ConfigError if there are fewer."""
     with config_errors():
         return make_mesh(first_devices(count, key))
 
 
 def place(mesh: Mesh, tree, batch=False):
-    """Arrays on every device of the mesh; with `batch`, split along their first axis.
+    """Copies arrays to every device of the mesh; with `batch`, splits them along their first axis.
 
-    Of several processes, each gives the whole array, equal on all; nothing is exchanged or compared.
+    Each of several processes gives the whole array, equal on all; nothing is exchanged or compared.
     """
     sharding = NamedSharding(mesh, PartitionSpec("batch") if batch else PartitionSpec())
     tree = jax.tree.map(_canonical, tree)
@@ -45,9 +45,9 @@ def place(mesh: Mesh, tree, batch=False):
 
 
 def _canonical(leaf):
-    """numpy's float64 as float32, unless jax computes in float64.
+    """Converts numpy's float64 to float32, unless jax computes in float64.
 
-    jax does so itself, but not for an array that it has used in float64 before (0.10.2): then programs crash.
+    jax (0.10.2) does so itself, except for an array that it has used in float64 before: then programs crash.
     """
     if isinstance(leaf, np.ndarray) and leaf.dtype != (dtype := jax.dtypes.canonicalize_dtype(leaf.dtype)):
         return leaf.astype(dtype)
@@ -62,16 +62,16 @@ def _from_all(leaf, sharding):
 
 
 def rounded(batch: int, count: int, mesh: Mesh) -> int:
-    """The size of batches of `count` samples: `batch` at most wanted, as many on each device."""
+    """The batch size for `count` samples: at most `batch`, rounded up to equal numbers on all devices."""
     return -(-min(batch, count) // mesh.devices.size) * mesh.devices.size
 
 
 def stream(function: Callable, arrays, *, batch: int, mesh: Mesh) -> Iterator[tuple[slice, tuple]]:
-    """Yields (part, function(*arrays at part)) for batch after batch of arrays [n, ...], which are split over the mesh.
+    """Yields (part, function(*arrays at part)) batch after batch. arrays: [n, ...], split over the mesh.
 
-    function: from device arrays [B, ...] to a tree of them, which come as numpy arrays [stop - start, ...], whole on
-    every process. The last batch is filled with repetitions, which are cut off again. Nothing waits for the devices
-    but the reading of results, and that only once they have their next batch: they work while the caller does.
+    function maps device arrays [B, ...] to a tree of them. Results come as numpy arrays [stop - start, ...], whole on
+    every process. The last batch is filled with repetitions, which are cut off again. Results are read only after the
+    next batch has been sent, so the devices work while the caller does.
     """
     count = len(arrays[0])
     size, waiting = rounded(batch, count, mesh), None
@@ -91,7 +91,7 @@ def _read(part, results):
 
 
 def _gathered(mesh, tree):
-    """Several processes exchange their parts, on the devices, so that each can read all."""
+    """Gives every process the whole arrays: several processes exchange their parts on the devices."""
     return _replicate(NamedSharding(mesh, PartitionSpec()))(tree) if mesh.is_multi_process else tree
 
 

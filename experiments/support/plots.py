@@ -1,4 +1,4 @@
-"""Pictures and plots, each written under a temporary name and renamed."""
+"""Writes pictures and plots, each under a temporary name that is then renamed."""
 
 import matplotlib
 
@@ -10,7 +10,7 @@ from experiments.data.files import replacing
 
 
 def tile(images, columns):
-    """uint8 [n, H, W, C] as one picture [rows (H + 1), columns (W + 1), 3], with white lines and missing images."""
+    """One picture [rows (H + 1), columns (W + 1), 3] of images uint8 [n, H, W, C]; lines and empty places are white."""
     images = np.asarray(images)
     images = np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images[..., :3]
     n, height, width = len(images), images.shape[1] + 1, images.shape[2] + 1
@@ -21,7 +21,7 @@ def tile(images, columns):
 
 
 def plot_samples(path, images, columns=None):
-    """A grid of images, near a square."""
+    """Writes images as a grid, nearly square by default."""
     columns = columns or int(np.ceil(np.sqrt(len(images))))
     picture = tile(images, columns)
     scale = max(1, round(1000 / picture.shape[1]))  # whole pixels: nearest neighbour stays sharp
@@ -30,7 +30,7 @@ def plot_samples(path, images, columns=None):
 
 
 def plot_grid(path, panels):
-    """panels: {title: [(label, images uint8 [n, H, W, C]), ...]}; one panel each, one labelled row per entry."""
+    """Draws panels {title: [(label, images uint8 [n, H, W, C]), ...]}, with a labelled row for each entry."""
     across = min(2, len(panels))
     down = -(-len(panels) // across)
     rows = max(len(panel) for panel in panels.values())
@@ -52,7 +52,7 @@ def plot_grid(path, panels):
 
 
 def plot_scatter(path, panels):
-    """panels: {title: [(label, points [n, D]), ...]}: the first two coordinates; the first entry, exact, in grey."""
+    """Draws the first two coordinates of panels {title: [(label, points [n, D]), ...]}; the first entry is exact."""
     columns = max(len(panel) for panel in panels.values()) - 1
     size = (2.4 * columns, 2.0 * len(panels))
     figure, axes = plt.subplots(
@@ -71,7 +71,7 @@ def plot_scatter(path, panels):
 
 
 def panels(count, lines):
-    """A figure with `count` axes, two a row, larger for many lines."""
+    """A figure with `count` axes, two in a row, larger for many lines."""
     across = min(2, count)
     down = -(-count // across)
     width, height = (5.2, 3.9) if lines <= 10 else (8.0, 6.0)
@@ -83,7 +83,7 @@ def panels(count, lines):
 
 
 def line_style(number, points=1):
-    """Colour, dashes and marker of line `number`, which together repeat after 40; of many points some have a marker."""
+    """The colour, dashes and marker of line `number`; they repeat after 40 lines. About eight points have a marker."""
     every = max(1, points // 8)
     dashes = ("-", "--", "-.", ":")[number // 10 % 4]
     return {
@@ -97,14 +97,14 @@ def line_style(number, points=1):
 
 
 def one_legend(figure, axes):
-    """The lines of the first panel name those of all."""
+    """Adds grids to all panels, and one legend from the lines of the first."""
     for axis in axes:
         axis.grid(alpha=0.3)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=9)
 
 
 def save(figure, path):
-    """Write the figure, whole or not at all, and close it."""
+    """Writes the figure, whole or not at all, and closes it."""
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110, bbox_inches="tight")
     plt.close(figure)

@@ -1,4 +1,4 @@
-"""Several processes that share a run: joining them, and one error that stops all."""
+"""Several processes that share a run: they join, and one error stops all."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ from jax.experimental import multihost_utils
 
 
 def join(coordinator: str, processes: int, process: int) -> None:
-    """Makes one of several processes of this one, by jax.distributed; see `distributed` in configs/default.py."""
+    """Joins this process to the others of the run, by jax.distributed; see `distributed` in configs/sections/run.py."""
     if coordinator == "auto" and "JAX_COORDINATOR_ADDRESS" in os.environ:
         coordinator, processes, process = _from_environment()
     host, _, port = coordinator.rpartition(":")
@@ -33,7 +33,7 @@ def join(coordinator: str, processes: int, process: int) -> None:
     counts = [devices.count(number) for number in range(jax.process_count())]
     if len(set(counts)) > 1:
         raise ValueError(f"the processes have {counts} devices: give each as many, on CPUs by cpu_devices")
-    multihost_utils.process_allgather(0)  # gloo connects in the first exchange, for which it waits 30 seconds only
+    multihost_utils.process_allgather(0)  # gloo connects in the first exchange and waits only 30 seconds for it
 
 
 def _from_environment() -> tuple[str, int, int]:
@@ -47,7 +47,7 @@ def _from_environment() -> tuple[str, int, int]:
 
 @contextmanager
 def together():
-    """An error in the block on one process is one on all of them, so that none waits for another for ever.
+    """Raises an error of one process on all of them, so that none waits for another for ever.
 
     No process goes on before all have left the block.
     """

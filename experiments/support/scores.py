@@ -1,4 +1,4 @@
-"""Rows of results as a table and as CSV, where no two scores of different passports share a column."""
+"""Writes rows of results as a table and as CSV. Scores with different passports never share a column."""
 
 import csv
 
@@ -18,14 +18,14 @@ MEANINGS = {
 }
 ENOUGH = 10_000
 BIASED = "compare equal counts only, or extrapolate (score.extrapolate)"
-ABOUT = ("passport", "table", "ems")  # of a score, as hashes
+ABOUT = ("passport", "table", "ems")  # hashes that describe a score
 COLUMNS = ("solver", "nfe", "teleport", *ERRORS, *DISTANCES, "images", "seconds", *ABOUT)
 PRINTED = ("solver", "nfe", "teleport", "rmse", "rmse_median", *DISTANCES, "images", "seconds", "published")
 SMALLER_IS_BETTER = ("rmse", "rmse_median", *DISTANCES)
 
 
 def write_csv(path, rows, columns=COLUMNS):
-    """One line per row (a dict); a value of None is left empty. Scores: see `separate`."""
+    """Writes one line per row (a dict); None is left empty. Scores: see `separate`."""
     rows, columns = separate(rows, columns, errors=True)
     with replacing(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file)
@@ -34,9 +34,9 @@ def write_csv(path, rows, columns=COLUMNS):
 
 
 def separate(rows, columns, errors=False) -> tuple[list[dict], list[str]]:
-    """Rows and columns in which no two scores of different passports share a column; without scores nothing changes.
+    """Puts scores with different passports into different columns: (rows, columns). Without scores nothing changes.
 
-    Of `columns`, scores that no row has are left out; with `errors`, each is followed by its standard error.
+    Scores that no row has are left out of `columns`. With `errors`, each score is followed by its standard error.
     """
     rows, of, _ = apart(rows, SCORES)
     wide = []
@@ -54,12 +54,12 @@ def separate(rows, columns, errors=False) -> tuple[list[dict], list[str]]:
 
 
 def passports(rows) -> list[str]:
-    """What the scores are of, and where they are in columns of their own: why."""
+    """Lines on the passports of the scores, and why some scores have columns of their own."""
     return apart(rows, SCORES)[2]
 
 
 def best(rows, column):
-    """For each nfe, the smallest value of a column; rows without a number there do not take part."""
+    """The smallest value of a column for each nfe. Rows without a number there do not take part."""
     values = {}
     for row in rows:
         if row.get(column) is not None and row["solver"] != "reference":
@@ -68,7 +68,7 @@ def best(rows, column):
 
 
 def format_table(rows, columns=PRINTED, compare=True):
-    """The rows as text, sorted by nfe; `*` marks the best solver of each nfe in each column of errors, if they compare.
+    """The rows as text, sorted by nfe. With `compare`, `*` marks the best solver of each nfe in each column of errors.
 
     A column without any value is left out.
     """
@@ -99,13 +99,13 @@ def _text(row, column):
 
 
 def legend(rows) -> str:
-    """What the columns mean."""
+    """The meaning of the columns."""
     text = ["rmse: to the reference solution of the same noise; rmse_median: median over samples, ± its standard error"]
     return "\n".join([*text, *notes(rows), "*: best of its number of evaluations"])
 
 
 def notes(rows) -> list[str]:
-    """What the scores of rows are, and are not; their passports."""
+    """Lines on the scores in rows: what each one is, what it is not, and its passport."""
     lines = []
     for score, meaning in MEANINGS.items():
         counts = {row["images"] for row in rows if row.get(score) is not None}

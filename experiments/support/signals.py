@@ -1,4 +1,4 @@
-"""Signals that end a run: as an error would, with nothing half-written."""
+"""Handles signals that end a run. It ends as after an error, with nothing half-written."""
 
 import os
 import signal
@@ -9,12 +9,12 @@ from functools import partial
 import jax
 from jax.experimental import multihost_utils
 
-_patient, _told = [], []  # of this process: whether signals wait, and which came
+_patient, _told = [], []  # whether signals wait, and which ones this process received
 
 
 @contextmanager
 def patiently():
-    """Within the block the first signal to end the run waits for `stop_if_told`, or for the block's end."""
+    """Within the block, the first signal to end the run waits for `stop_if_told` or the block's end."""
     _patient.append(True)
     try:
         yield
@@ -24,15 +24,16 @@ def patiently():
 
 
 def stop(number, frame) -> None:
-    """Handles a signal that ends a run: as an error would, with nothing half-written."""
+    """Handles a signal that ends a run."""
     _told.append(number)
     if not _patient or len(_told) > 1:
         _end(number)
 
 
 def stop_if_told(step: int | None = None) -> None:
-    """Ends the run if it was told to. With a step, ends all of several processes at the same one, whichever was told:
-    once they have joined, jax receives SIGTERM in our place.
+    """Ends the run if a signal has come. With a step, all of several processes end at the same step.
+
+    Once processes have joined, jax receives SIGTERM in place of our handler.
     """
     if _told:
         _end(_told[0])
@@ -48,8 +49,8 @@ def _end(number):
 
 
 def _once_more(number, lost):
-    """Python drops what is raised in callbacks, as of its garbage collector, where jax has one: then the run just ends.
+    """Ends the process if Python has dropped our SystemExit. Files are whole or absent all the same.
 
-    Files are whole or absent all the same.
+    Python drops errors raised in callbacks, such as jax's in the garbage collector.
     """
     os._exit(128 + number)

@@ -1,10 +1,10 @@
-"""Tables as text."""
+"""Formats tables as text."""
 
 from collections.abc import Sequence
 
 
 def text_table(lines: Sequence[Sequence], rules: Sequence[int] = (), gap: str = "  ") -> str:
-    """Lines of equally many cells, the first of which is the head; the first column is flush left, the others right.
+    """A table of lines with equally many cells; the first line is the head. Only the first column is flush left.
 
     rules: the numbers of the lines that have a rule above them.
     """
@@ -19,7 +19,7 @@ def text_table(lines: Sequence[Sequence], rules: Sequence[int] = (), gap: str = 
 
 
 def number_table(rows: Sequence[dict], text, across: str = "nfe", down: str = "solver") -> str:
-    """A line for each value of `down` and a column for each of `across`: text(row) of the row there, or "-"."""
+    """A table with a line for each value of `down` and a column for each of `across`; cells: text(row), or "-"."""
     heads = sorted({row[across] for row in rows})
     found = {}
     for row in rows:

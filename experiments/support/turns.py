@@ -1,4 +1,4 @@
-"""Contestants that are timed by turns, so that drift of the machine favours none of them."""
+"""Times contestants by turns, so that drift of the machine favours none of them."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -7,9 +7,10 @@ import numpy as np
 
 
 def take_turns(contestants: Mapping, rounds: int, progress: Callable = lambda: None) -> dict:
-    """Seconds [rounds] of each of {name: function of the round, which returns its seconds}.
+    """The seconds [rounds] of each contestant. contestants: {name: function(round), which returns its seconds}.
 
-    Every name comes first, second, ... equally often (in 2 len(contestants) rounds), after and before every neighbour.
+    In 2 len(contestants) rounds every name has every place equally often, and follows and precedes its neighbours
+    equally often.
     """
     names, seconds = list(contestants), {name: np.zeros(rounds) for name in contestants}
     for number in range(rounds):
@@ -21,7 +22,7 @@ def take_turns(contestants: Mapping, rounds: int, progress: Callable = lambda: N
 
 
 def timed(work: Callable, number=None) -> float:
-    """Seconds of work(), in any round."""
+    """The seconds that work() takes, in any round."""
     begin = time.perf_counter()
     work()
     return time.perf_counter() - begin

@@ -1,4 +1,4 @@
-"""The folder of a run, which one run has at a time."""
+"""The folder of a run. Only one run may use it at a time."""
 
 import os
 import re
@@ -14,9 +14,9 @@ TEMPORARY = re.compile(r"\..+\.(\d+\.tmp\..+|\w{8}\.tmp)")  # names of data/file
 
 @contextmanager
 def sole_user(workdir: Path):
-    """The folder, made if need be, is this run's alone while the block runs; ConfigError where it cannot be.
+    """Locks the folder for this run while the block runs, and makes it if needed; ConfigError if that fails.
 
-    The lock goes with the process, however that ends. Temporary files of a run that was killed are removed.
+    The lock ends with the process, however that ends. Temporary files of a killed run are removed.
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)

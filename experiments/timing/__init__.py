@@ -1,1 +1,1 @@
-"""How long sampling takes, and what limits it."""
+"""Measures how long sampling takes, and what limits it."""

@@ -1,4 +1,4 @@
-"""How long `draw` takes from python to machine code, and what the persistent compilation cache saves of that."""
+"""Measures how long `draw` takes from Python to machine code, and what the persistent compilation cache saves."""
 
 import tempfile
 import time
@@ -18,9 +18,9 @@ STATES = ("empty", "filled")
 
 
 def compilations(case: Case, mesh, repeats: int, progress) -> dict:
-    """{state of the persistent cache: seconds [repeats, stages]} of `draw` for one batch of a Case.
+    """{state of the persistent cache: seconds [repeats, stages]} for compiling `draw` for one batch of a Case.
 
-    Forgets all that jax has compiled in this process.
+    Clears everything that jax has compiled in this process.
     """
     found = {state: [] for state in STATES}
     for _ in range(repeats):
@@ -32,7 +32,7 @@ def compilations(case: Case, mesh, repeats: int, progress) -> dict:
 
 
 def stages(case: Case, mesh) -> np.ndarray:
-    """Seconds of STAGES."""
+    """The seconds of each of STAGES."""
     sampler, indices = Sampler(case.problem, case.own.batch, mesh), np.arange(size_of(case, mesh), dtype=np.int32)
     fixed = (sampler.params, *place(mesh, (case.method.jump, case.method.runs)), case.method.nfe, case.problem.seed)
     split = place(mesh, (indices, case.problem.labels(indices)), batch=True)
@@ -48,7 +48,7 @@ def stages(case: Case, mesh) -> np.ndarray:
 
 @contextmanager
 def cache_in(folder):
-    """The persistent compilation cache is in `folder`, for programs of any size, while the block runs."""
+    """Puts the persistent compilation cache into `folder` while the block runs, for programs of any size."""
     wanted = {"jax_enable_compilation_cache": True, "jax_compilation_cache_dir": str(folder)}
     wanted |= {"jax_persistent_cache_min_compile_time_secs": 0, "jax_persistent_cache_min_entry_size_bytes": -1}
     before = {name: getattr(jax.config, name) for name in wanted}
@@ -62,4 +62,4 @@ def cache_in(folder):
 def _configure(values):
     for name, value in values.items():
         jax.config.update(name, value)
-    reset_cache()  # which takes its folder only once, with the first program
+    reset_cache()  # else it stays with the folder of the first program

@@ -1,4 +1,4 @@
-"""What `speed` and `throughput` time: the samples of one solver, drawn in several ways."""
+"""The contestants that `speed` and `throughput` time: samples of one solver, drawn in several ways."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,8 +16,9 @@ from experiments.support.turns import timed
 
 
 def sampled_and_bare(problem: Problem, batch: int, mesh) -> tuple[Callable, Callable]:
-    """sampled(jump, table), samples with their noise and jump, and bare(times), calls of the network alone, each on the
-    output of the one before; both for one batch, rounded up to the devices.
+    """Makes sampled(jump, table) and bare(times), both for one batch, rounded up to the devices.
+
+    sampled draws samples with noise and jump. bare calls the network alone, each time on the output of the call before.
     """
     sampler, network, indices = Sampler(problem, batch, mesh), problem.network, np.arange(rounded(batch, batch, mesh))
     x = place(mesh, problem.start(problem.seed, indices), batch=True)
@@ -46,9 +47,9 @@ def size_of(case: Case, mesh) -> int:
 
 
 def drawing(case: Case, mesh, count: int) -> Callable:
-    """draw(round): seconds until samples 0 to count - 1 are drawn and read. Is compiled."""
+    """Makes draw(round): seconds until samples 0 to count - 1 are drawn and read. It is compiled here."""
     batches = partial(make_batches(replace(case, scorer=None), mesh), np.arange(count))
-    next(batches(rows=0))  # no row runs: compiles
+    next(batches(rows=0))  # compiles; no row runs
 
     def draw():
         for _ in batches():
@@ -58,9 +59,9 @@ def drawing(case: Case, mesh, count: int) -> Callable:
 
 
 def on_devices(case: Case, mesh, batches: int) -> tuple[Callable, Callable]:
-    """bare(round), engine(round): seconds of `batches` batches on the devices alone. Both are compiled.
+    """Makes bare(round) and engine(round): seconds of `batches` batches on the devices alone. Both are compiled here.
 
-    bare: calls of the network, each on the output of the one before. engine: `draw`, with its noise and jump.
+    bare: calls of the network, each on the output of the call before. engine: `draw` with noise and jump.
     """
     fixed = place(mesh, (case.method.jump, case.method.runs))
     sampled, calls = sampled_and_bare(case.problem, case.own.batch, mesh)
@@ -71,9 +72,9 @@ def on_devices(case: Case, mesh, batches: int) -> tuple[Callable, Callable]:
 
 
 def one_ahead(work: Callable, batches: int) -> None:
-    """Gives the devices their next batch before it waits for the last, as mesh.stream does: they are never idle.
+    """Gives the devices the next batch before it waits for the last, as mesh.stream does, so they are never idle.
 
-    Further ahead, the memory of all batches is allocated at once, which made bare calls 5 to 10 % slower on a CPU.
+    Further ahead, the memory of all batches would be allocated at once: bare calls were 5 to 10 % slower on a CPU.
     """
     last = None
     for _ in range(batches):
@@ -83,9 +84,9 @@ def one_ahead(work: Callable, batches: int) -> None:
 
 
 def written(case: Case, mesh, blocks: Blocks, count: int) -> Callable:
-    """take(round): seconds of `sample` for the next `count` samples, with all on the disk at the end. Is compiled."""
+    """Makes take(round): seconds of `sample` for the next `count` samples, until all are on the disk. Compiles."""
     fill = make_fill(case, mesh)
-    fill(np.arange(count), None, silent)  # nothing is written
+    fill(np.arange(count), None, silent)  # compiles; nothing is written
 
     def take(number):
         return fill(np.arange(number * count, (number + 1) * count), blocks, silent)
@@ -98,7 +99,7 @@ def silent(count):
 
 
 def contestants_of(case: Case, mesh, folder: Path, rounds: int, count: int) -> tuple[dict, Callable]:
-    """{name: function(round)}, each a stage more than the one before, and score(), of what the last one wrote."""
+    """{name: function(round)}, each with one stage more than the one before, and score() for the files of the last."""
     contestants = dict(zip(("bare", "engine"), on_devices(case, mesh, count // size_of(case, mesh))))
     for name in ("runner", "scored") if case.scorer else ("runner",):
         blocks = Blocks(folder / name, case.settings, case.problem.network.shape, case.own.keep)

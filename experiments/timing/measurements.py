@@ -1,4 +1,4 @@
-"""What `throughput` measures: by batch, by contestant, by number of devices, and compilation; a row for each."""
+"""The measurements of `throughput`: rows by batch, by contestant, by number of devices, and for compilation."""
 
 import tempfile
 from collections.abc import Callable
@@ -18,7 +18,7 @@ MEASURED = ("seconds", "images_per_second", "ratio")
 
 
 def sweep(case: Case, mesh, own, progress: Callable) -> list[dict]:
-    """A row per batch, in samples of all devices. own: the section `throughput`, here and below."""
+    """A row per batch size (all devices together). own: the section `throughput`, here and below."""
     counts = {
         size: whole(own.segment, size) for size in (rounded(batch, batch, mesh) for batch in several(own.batches))
     }
@@ -28,9 +28,9 @@ def sweep(case: Case, mesh, own, progress: Callable) -> list[dict]:
 
 
 def compare(case: Case, mesh, own, workdir, progress: Callable) -> tuple[list[dict], list[dict]]:
-    """A row per contestant, with its time over that of the bare network, and the shares in the time of the last.
+    """A row per contestant, with its time relative to the bare network, and the shares in the time of the last.
 
-    The files are written in workdir, and removed.
+    Files are written in workdir and removed.
     """
     count, segments = whole(own.segment, size_of(case, mesh)), segments_of(own)
     with tempfile.TemporaryDirectory(prefix=".throughput-", dir=workdir) as folder:
@@ -47,7 +47,7 @@ def compare(case: Case, mesh, own, workdir, progress: Callable) -> tuple[list[di
 
 
 def scaling(case: Case, devices: list[int], own, progress: Callable) -> list[dict]:
-    """A row per number of devices; the ratio is how many times as fast as the first of them."""
+    """A row per number of devices; the ratio is the speed relative to the first number."""
     meshes = {n: make_mesh(jax.devices()[:n]) for n in devices}
     counts = {n: whole(own.segment, size_of(case, mesh)) for n, mesh in meshes.items()}
     draws = {n: drawing(case, mesh, counts[n]) for n, mesh in meshes.items()}
@@ -57,7 +57,7 @@ def scaling(case: Case, devices: list[int], own, progress: Callable) -> list[dic
 
 
 def compiling(case: Case, mesh, own, progress: Callable) -> list[dict]:
-    """A row for each stage and for all together, with an empty and with a filled cache; the ratio is to the empty."""
+    """A row for each stage and their sum, with an empty and with a filled cache; the ratio is to the empty one."""
     seconds = compilations(case, mesh, own.repeats, progress)
     seconds = {state: np.column_stack([taken, taken.sum(axis=1)]) for state, taken in seconds.items()}
     return [
@@ -81,7 +81,7 @@ def whole(count: int, batch: int) -> int:
 
 
 def row_of(what, name, seconds, images=None, ratios=None) -> dict:
-    """Median and quartiles of repeated measurements [repeats]."""
+    """A row with median and quartiles of repeated measurements [repeats]."""
     row = {"what": what, "name": name, "images": images, "repeats": len(seconds)}
     for key, values in zip(MEASURED, (seconds, images and images / seconds, ratios)):
         if values is not None:

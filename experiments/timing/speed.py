@@ -1,11 +1,11 @@
-"""Sampling time in units of the bare network's: what the engine costs on top of the network.
+"""Measures sampling time in units of the bare network's: the cost of the engine on top of the network.
 
     python main.py --config=configs/fashion_mnist.py --config.experiment=speed
 
-For each solver, at the largest nfe: the time of one batch of samples, with its noise and jump, over the time of nfe
-calls of the network alone, jitted, on the same devices, each on the output of the one before. Measurements are
-interleaved and repeated, and the ratio is that of neighbours in time: its median, with the quartiles as the spread. The
-last row is the estimation of EMS: visits of as many points at some noise levels, over calls of the network at the same.
+For each solver, at the largest nfe: the time of one batch of samples, with its noise and jump, divided by the time of
+nfe jitted calls of the network alone, on the same devices, each on the output of the call before. Measurements are
+interleaved and repeated. The ratio is between neighbours in time: its median, with the quartiles as the spread. The
+last row is the estimation of EMS: visits of as many points at some noise levels, divided by network calls there.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from experiments.support.turns import take_turns, timed
 from experiments.timing.contestants import sampled_and_bare
 from solvers.ems.moments import gatherer
 
-VISITED = 8  # noise levels of the EMS, about
+VISITED = 8  # about so many noise levels of the EMS
 
 
 def run(config, workdir) -> list[dict]:
@@ -56,7 +56,7 @@ def run(config, workdir) -> list[dict]:
 
 
 def visits(problem: build.Problem, own: Ems, count: int) -> tuple[Callable, np.ndarray]:
-    """All that `ems` does with `count` points at some noise levels, sums on the host included; and their times."""
+    """All work of `ems` with `count` points at some noise levels, with the sums on the host; and the levels' times."""
     plan = ems.make_plan(problem, own, problem.network)
     lam, indices = plan.lam[:: max(own.nodes // VISITED, 1)], np.arange(count)
     gather = gatherer(plan._replace(lam=lam, rule="noised"))
@@ -65,7 +65,7 @@ def visits(problem: build.Problem, own: Ems, count: int) -> tuple[Callable, np.n
 
 
 def measure(sample: Callable, bare: Callable, repeats: int, progress: Callable) -> dict:
-    """Timings of two functions by turns: medians of both and of their ratio, and the ratio's quartiles."""
+    """Times two functions by turns: medians of both and of their ratio, and the ratio's quartiles."""
     works = {"sample": sample, "bare": bare}
     for work in works.values():
         jax.block_until_ready(work())  # compiles

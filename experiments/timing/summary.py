@@ -1,4 +1,4 @@
-"""What `throughput` says: where the time goes, in lines and in a picture."""
+"""The report of `throughput`: where the time goes, as text and as a picture."""
 
 import numpy as np
 
@@ -10,9 +10,9 @@ PARTS = {"bare": "network", "engine": "noise and solver", "runner": "reading and
 
 
 def shares_of(seconds: dict) -> list[dict]:
-    """What each contestant takes more than the one before, over the time of the last; seconds [segments] of each.
+    """The extra time of each contestant over the one before, divided by the time of the last.
 
-    low and high: quartiles over segments of the same within a segment.
+    seconds: {contestant: [segments]}. low and high: quartiles over segments of the same share within a segment.
     """
     taken = np.array(list(seconds.values()))
     more = np.diff(taken, axis=0, prepend=0)
@@ -24,7 +24,7 @@ def shares_of(seconds: dict) -> list[dict]:
 
 
 def text(rows, shares, about: dict, absent) -> str:
-    """about: solver, nfe, batch, devices, platform, cores; absent: numbers of devices that there are not."""
+    """The report as text. about: solver, nfe, batch, devices, platform, cores; absent: unavailable device counts."""
     kinds = {kind: [row for row in rows if row["what"] == kind] for kind in dict.fromkeys(row["what"] for row in rows)}
     cores = " on {cores} cores".format(**about) if about["cores"] else ""
     head = "{solver}, {nfe} network evaluations, {devices} {platform} devices".format(**about) + cores
@@ -45,7 +45,7 @@ def text(rows, shares, about: dict, absent) -> str:
 
 
 def _rates(what: str, rows, ratio: dict | None = None, more: dict | None = None) -> str:
-    """A line for each row: its rate, its ratio under the head of `ratio` ({head: form}), and the columns `more`."""
+    """A table with a line per row: rate, ratio under the head of `ratio` ({head: form}), and the columns `more`."""
     columns = {what: [row["name"] for row in rows]}
     columns["images/s"] = [_quartiles(row, "images_per_second", ".1f") for row in rows]
     columns |= {head: [_quartiles(row, "ratio", form) for row in rows] for head, form in (ratio or {}).items()}
@@ -54,7 +54,7 @@ def _rates(what: str, rows, ratio: dict | None = None, more: dict | None = None)
 
 
 def _compilation(rows) -> str:
-    """A line for each state of the cache, a column for each stage; the names of rows are `stage, state`."""
+    """A table with a line per state of the cache and a column per stage; the names of rows are `stage, state`."""
     found = {}
     for row in rows:
         stage, state = row["name"].split(", ")
@@ -80,9 +80,9 @@ def _limit(shares, images) -> str:
 
 
 def plot(path, rows, shares, cores: int | None) -> None:
-    """Images per second by batch, shares of the time, and what more devices give; error bars are the quartiles.
+    """Draws images per second by batch, shares of the time, and speed by devices; error bars are quartiles.
 
-    cores: that all devices share, where they are simulated.
+    cores: the cores that simulated devices share, None for real ones.
     """
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(12, 3.4), layout="constrained")
     sizes, *measured = _points(rows, "batch", "images_per_second")
@@ -115,7 +115,7 @@ def plot(path, rows, shares, cores: int | None) -> None:
 
 
 def _points(rows, what, key):
-    """x, medians, and (below, above) them to the quartiles."""
+    """x, medians, and the distances (below, above) from them to the quartiles."""
     rows = [row for row in rows if row["what"] == what]
     median, low, high = (np.array([row[f"{key}_{q}"] for row in rows]) for q in QUARTILES)
     return [row["name"] for row in rows], median, (median - low, high - median)

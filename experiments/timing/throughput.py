@@ -1,22 +1,22 @@
-"""Images per second of `sample`: by batch and devices, beside the bare network's, and what limits them.
+"""Measures images per second of `sample` by batch and devices, beside the bare network's, and what limits them.
 
     python main.py --config=configs/fashion_mnist.py --config.experiment=throughput --config.nfe=10
 
-1. Batches: `throughput.segment` samples are drawn and read, for each batch. The rest is with the fastest.
+1. Batches: `throughput.segment` samples are drawn and read, for each batch size. The fastest is used below.
 2. Contestants, for `throughput.count` samples, a segment at a time by turns:
-     bare    the calls of the network, jitted, nfe to a batch, each on the output of the one before; the devices have
-             the next batch before the host waits for one
-     engine  the same number of batches as they are sampled: also with noise, jump and the solver's arithmetic
-     runner  all that `sample` does: also reads the samples as uint8, checks them, and writes them in blocks
+     bare    jitted calls of the network, nfe per batch, each on the output of the call before; the devices get the
+             next batch before the host waits for one
+     engine  the same number of sampled batches, so also noise, jump and the solver's arithmetic
+     runner  everything `sample` does: also reads the samples as uint8, checks them, and writes them in blocks
      scored  the same with features, and with the Fréchet distance at the end (if a classifier is configured)
-   A segment is written when its time ends, so that the last block is not hidden behind the next samples.
+   A segment is on the disk when its time ends, so the next samples do not hide its last block.
 3. Devices: the first 1, 2, ... of `throughput.devices`, with the same batch. cpu_devices simulates any number.
-4. Compilation of the sampling of a batch, with a persistent cache (`compilation_cache`) that is empty, and filled.
+4. Compilation of the sampling of a batch, with an empty and with a filled persistent cache (`compilation_cache`).
 
-Everything is measured by turns, and again and again: a number is a median, in brackets are the quartiles. Ratios are of
-neighbours in time; for contestants there is also that of the total times, of which the shares at the end are: what each
-contestant takes more than the one before. A share below zero is noise, or two programs that XLA has compiled
-differently. Writes results.json, results.csv and throughput.png.
+All measurements alternate and repeat: a number is a median, with the quartiles in brackets. Ratios are between
+neighbours in time. For contestants there is also the ratio of total times, and the shares at the end come from these: a
+share is the extra time of a contestant over the one before. A share below zero is noise, or XLA has compiled two
+programs differently. Writes results.json, results.csv and throughput.png.
 """
 
 import os
@@ -76,7 +76,7 @@ def run(config, workdir) -> list[dict]:
 
 
 def check(own: Throughput) -> None:
-    """ConfigError for what the devices, or two keys together, do not allow."""
+    """Raises ConfigError if the devices do not allow the settings, or two keys contradict each other."""
     if several(own.devices)[0] > (there := len(jax.devices())):
         remedy = "cpu_devices simulates more" if jax.devices()[0].platform == "cpu" else "name fewer"
         raise ConfigError(f"throughput.devices must name some of at most {there}, got {own.devices}: {remedy}")
@@ -87,7 +87,7 @@ def check(own: Throughput) -> None:
 
 
 def cores() -> int | None:
-    """The cores that the devices share, where they are simulated."""
+    """The number of cores that simulated devices share; None for real devices."""
     if jax.devices()[0].platform != "cpu":
         return None
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
