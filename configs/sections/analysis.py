@@ -1,4 +1,4 @@
-"""What the Gaussian structure of a score is looked at with, and exact errors."""
+"""The experiments on the Gaussian structure of a score, and on exact errors."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from configs.sections.fields import (
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Of the solvers of `benchmark.solvers`, where dpm_v3 may set ems: pixels | modes."""
+    """`spectrum`: the solvers are those of `benchmark.solvers`, where dpm_v3 may set ems: pixels | modes."""
 
     variances: tuple[float, ...] = key(
         (1e-6, 1e2, 121),
@@ -31,7 +31,7 @@ class Spectrum:
 
 @dataclass(frozen=True)
 class GaussianFit:
-    """`fit_gaussian`: of the training images"""
+    """`fit_gaussian`: fits the training images."""
 
     kind: str = key("gaussian", "gaussian | classes: one per class | kmeans: one per cluster")
     components: int = key(10, "kmeans", POSITIVE)
@@ -43,7 +43,7 @@ class GaussianFit:
 
 @dataclass(frozen=True)
 class Learning:
-    """What closed forms explain of the score, snapshot by snapshot of a training."""
+    """`learning`: the share of the score that closed forms explain, in snapshots of a training."""
 
     run: str = key("", "the workdir of a training run with train.snapshots")
     sigmas: tuple[float, ...] = key((0.1, 0.2, 0.5, 1.0, 2.0, 5.0), "noise levels sigma / alpha", SIGMAS)
@@ -54,14 +54,14 @@ class Learning:
 
 @dataclass(frozen=True)
 class Convergence:
-    """Of the solvers of `benchmark.solvers`."""
+    """`convergence`: the solvers are those of `benchmark.solvers`."""
 
     schedules: tuple = key(("edm", "vp"), "a panel each", Bound(bool, "one schedule or more", "name edm, vp, or flow"))
 
 
 @dataclass(frozen=True)
 class Trajectories:
-    """The network's beside those of closed-form scores."""
+    """`trajectories`: the network's trajectories beside those of closed-form scores."""
 
     count: int = key(128, "samples, from which standard errors are", at_least(2))
     levels: int = key(101, "noise levels, and network evaluations, of a trajectory", between(4, 100_000))
@@ -71,7 +71,7 @@ class Trajectories:
 
 @dataclass(frozen=True)
 class Flows:
-    """`flows_2d`: of `mixture`, its Gaussian, and points drawn from it"""
+    """`flows_2d`: flows of `mixture`, of its Gaussian, and of points drawn from it."""
 
     schedules: tuple = key(
         ("edm", "vp", "flow"),
@@ -93,7 +93,7 @@ class Flows:
 
 @dataclass(frozen=True)
 class ScoreAnalysis:
-    """How much of the network's score closed forms explain."""
+    """`score_analysis`: the share of the network's score that closed forms explain."""
 
     sigmas: tuple[float, ...] = key(
         (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.75, 1.0, 1.5, 2.0, 5.0, 10.0, 20.0, 30.0, 40.0, 80.0),

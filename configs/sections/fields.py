@@ -1,11 +1,11 @@
-"""How a section of the config says what a key may be: `key(default, meaning, bound, ...)`."""
+"""Describes the keys of a section: `key(default, meaning, bound, ...)`."""
 
 import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-HUGE = 10**12  # above any count of things that a run can have
+HUGE = 10**12  # above any count in a run
 
 
 class Bound(NamedTuple):
@@ -46,7 +46,7 @@ def of_length(count: int, what: str) -> Bound:
 
 
 def several(*bounds: Bound, least: int = 1, remedy: str = "name one, or several separated by commas") -> Bound:
-    """One value, or a tuple of at least so many, for each of which all bounds hold."""
+    """The bound of one value, or of a tuple of at least `least` values; all `bounds` hold for each."""
 
     def test(value):
         values = value if isinstance(value, tuple) else (value,)

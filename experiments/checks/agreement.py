@@ -1,4 +1,4 @@
-"""The methods of a directory's convergence.json: their errors here beside those that the official code had."""
+"""Compares the errors of the methods in a directory's convergence.json with those of the official code."""
 
 import numpy as np
 
@@ -38,7 +38,7 @@ def official_cases(oracle: official.Oracle, nfes) -> dict[str, Case]:
 
 
 def drawn(rows) -> list[dict]:
-    """The rows that are drawn."""
+    """The rows to draw."""
     return [row for row in rows if row["solver"] in DRAWN]
 
 

@@ -1,4 +1,4 @@
-"""What official samplers have computed, read from a directory.
+"""Reads numbers that official samplers have computed from a directory.
 
 index.json                 methods {name: {desc, runner, args}}, and cases: schedule, model, method, grid, nfe...
 models.npz                 a Gaussian mixture and two Gaussians in closed form, samples of shape (3, 8, 8)
@@ -27,7 +27,7 @@ SCHEDULES = {
     "vp_linear": VP(),
     "vp_sd": VPDiscrete(np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2)),
 }
-GUIDANCE = 7.5  # of the model `cfg`
+GUIDANCE = 7.5  # the scale for the model `cfg`
 MANY, MANY_SEED = 64, 2024
 
 

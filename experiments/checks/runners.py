@@ -1,4 +1,4 @@
-"""The methods of a directory of official numbers as tables of this project: what the arguments of each runner mean."""
+"""Builds the methods of a directory of official numbers as tables, from the arguments of each runner."""
 
 import numpy as np
 

@@ -1,10 +1,10 @@
-"""What each solver does to each variance of Gaussian data: exact errors, without a network (gaussian/modes.py).
+"""Computes the exact error of each solver for each variance of Gaussian data, without a network (gaussian/modes.py).
 
     python main.py --config=configs/spectrum.py
 
-The error is that of the standard deviation at the end of sampling, relative to the exact one, of starts that have the
-exact variance. Writes spectrum.png, results.csv (every number) and results.json. With `reference`, the eigenvalues of
-the pixel covariance of that data set are marked, and errors averaged over them.
+The starts have the exact variance. The error is that of the standard deviation at the end, relative to the exact one.
+Writes spectrum.png, results.csv (every number) and results.json. With `reference`, the eigenvalues of the pixel
+covariance of that data set are marked, and errors are averaged over them.
 
 The EMS of dpm_v3 are those of the Gaussian, in closed form; an entry of `benchmark.solvers` says which, with `ems`:
   pixels  of data whose pixels are all alike, so that each pixel has an equal share of every mode, and the statistics

@@ -48,7 +48,7 @@ def run(config, workdir) -> dict:
 
 
 def explained_curve(problem, wanted) -> list[dict]:
-    """How much of the network the Gaussian (of the label's class) explains on noised data, by sigma."""
+    """The share of the network that the Gaussian (of the label's class) explains on noised data, by sigma."""
     sigmas = np.geomspace(LOWEST, problem.sigmas[0], LEVELS)
     images, labels = problem.source.points(problem, wanted.count, "sample.count")
     points = structure.make_points(images, sigmas, problem.schedule, problem.seed)

@@ -1,4 +1,4 @@
-"""Solutions of the diffusion ODE with all that happens on the way: states and denoised images at every noise level."""
+"""Solves the diffusion ODE and keeps the states and denoised images at every noise level."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -49,7 +49,7 @@ def follow(function, arguments, ode: Ode, labels=0, *, batch=64, progress=lambda
 
 
 def follow_exactly(mixture, ode: Ode, components=0):
-    """As `follow`, by the formula, of Gaussians: sample i in the one with number components[i] (or one for all)."""
+    """The same as `follow` for Gaussians, by their formula; sample i has component components[i] (or one for all)."""
     components = np.broadcast_to(components, len(ode.start))
     run = jax.jit(jax.vmap(flow.trajectory(mixture, ode.schedule, ode.times), out_axes=1))
     return tuple(np.asarray(states) for states in run(ode.start, components))

@@ -1,4 +1,4 @@
-"""What trajectories of a network and of closed forms have in common: numbers for experiments/flows/trajectories.py.
+"""Compares trajectories of a network and of closed forms: the numbers of experiments/flows/trajectories.py.
 
 Trajectories are (x, x0), states and denoised images, each [n, B, *D] at n falling noise levels for B samples.
 """
@@ -10,7 +10,7 @@ from gaussian import flow
 from gaussian.analysis import mean_and_error
 
 COLUMNS = ("name", "sigma", "x", "x_se", "denoised", "denoised_se")
-KEPT = 1e-6  # modes of less than this share of the largest variance are left out
+KEPT = 1e-6  # modes with a smaller share of the largest variance are left out
 
 
 def compare(mine, others, schedule, times, threshold, shown) -> dict:
@@ -119,8 +119,10 @@ def modes(law, mine, theirs, schedule, level) -> dict:
 
 
 def explained(law, last, foretold) -> list[float]:
-    """By mode, the share of the network's final coefficients, counted from the mean, that a closed form has foretold:
-    1 - sum (a - b)^2 / sum a^2 over samples."""
+    """The share of the network's final coefficients that a closed form predicts, for each mode.
+
+    It is 1 - sum (a - b)^2 / sum a^2 over samples, with coefficients counted from the mean.
+    """
     a, b = (coefficients(law, x0) for x0 in (last, foretold))
     kept = law.variances[0] > KEPT * law.variances[0, 0]
     return (1 - ((a - b) ** 2).sum(axis=0) / (a**2).sum(axis=0))[kept].tolist()

@@ -1,4 +1,4 @@
-"""Flows from noise to data in the plane, where all is a formula: a Gaussian, a mixture, points. Nothing is learned.
+"""Draws flows from noise to data in the plane, by formulas: a Gaussian, a mixture, points. Nothing is learned.
 
     python main.py --config=configs/flows_2d.py
 

@@ -1,4 +1,4 @@
-"""A publisher's checkpoint as a parameter file of this project, once, with a card that says what it is.
+"""Converts a publisher's checkpoint into a parameter file of this project, with a card that describes it.
 
     python main.py --config=configs/cifar10.py --config.experiment=convert
 
@@ -36,7 +36,7 @@ def run(config, workdir) -> dict:
 
 
 def describe(params, meta, dtype) -> dict:
-    """The card: what the file was, what the network is, what it needs, and what it does to noise."""
+    """The card: the file's origin, the network, its memory, and its outputs on noise."""
     known, shape = models.preconditioning(meta), meta["shape"]
     evaluate = jax.jit(evaluator(meta, dtype))
     given = (jax.ShapeDtypeStruct(size, kind) for size, kind in zip(((BATCH, *shape), (BATCH,), (BATCH,)), "ffi"))
@@ -58,7 +58,7 @@ def evaluator(meta, dtype):
 
 
 def _try(evaluate, params, shape, known) -> dict:
-    """Root mean square of what it says to noise at a few levels, x0 or log p: {sigma: number}."""
+    """The root mean square of its output (x0 or log p) on noise at a few levels: {sigma: number}."""
     sigma = np.geomspace(max(known.low, 0.01), min(known.high, 80.0), LEVELS).astype(np.float32)
     noise = np.random.default_rng(0).standard_normal((LEVELS, *shape)).astype(np.float32)
     x = sigma.reshape(-1, *(1,) * len(shape)) * noise

@@ -1,4 +1,4 @@
-"""What a network does to noise: order of Heun's method, the Gaussian part by sigma, the size of the statistic s."""
+"""Checks a network on noise: the order of Heun's method, the Gaussian part by sigma, the size of the statistic s."""
 
 import jax
 import jax.numpy as jnp
@@ -35,9 +35,9 @@ def heun_order(network: Network, schedule, noise) -> dict:
 def gaussian_rows(network: Network, moments: gaussian.Mixture, images, seed: int) -> list[dict]:
     """The network (without label) beside the Gaussian, by sigma, on noised images.
 
-    score, denoiser: share of the network's that the Gaussian explains, 1 - |network - Gaussian|^2 / |network|^2,
-    denoisers counted from the data's mean; rmse: root mean square difference of the denoisers, in pixel units;
-    l: the same of l = diag(sigma d eps/dx) = 1 - diag(dx0/dx), its mean over images found with PROBES probes each.
+    score, denoiser: the share that the Gaussian explains, 1 - |network - Gaussian|^2 / |network|^2; denoisers are
+    counted from the data's mean. rmse: the root mean square difference of the denoisers, in pixel units. l: the same
+    for l = diag(sigma d eps/dx) = 1 - diag(dx0/dx), as mean over images with PROBES probes each.
     """
 
     def one(params, sigma, x0, index):
@@ -79,7 +79,7 @@ def rms(value) -> float:
 
 
 def s_rows(ems: EMS) -> list[dict]:
-    """By lam: root mean square, median and largest |s| over coordinates."""
+    """A row per lam: root mean square, median and largest |s| over coordinates."""
     s = np.abs(ems.s.reshape(len(ems.lam), -1))
     columns = ems.lam, np.sqrt((s**2).mean(axis=1)), np.median(s, axis=1), s.max(axis=1)
     return [

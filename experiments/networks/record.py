@@ -1,4 +1,4 @@
-"""Whose a workdir is, and what a training leaves in it."""
+"""Checks which run a workdir belongs to, and writes the files of a training."""
 
 import json
 from pathlib import Path

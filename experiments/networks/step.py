@@ -26,8 +26,10 @@ class State(NamedTuple):
 
 
 def matrices(params):
-    """Which parameters Muon takes as matrices, kernels as [inputs, outputs]; the first and last layers, embeddings
-    and vectors are left to Adam, as its author advises."""
+    """The parameters that Muon treats as matrices, kernels as [inputs, outputs].
+
+    Adam keeps the first and last layers, embeddings and vectors, as Muon's author advises.
+    """
 
     def axes(path, p):
         edge = any(key.key in ("stem", "head", "noise0", "label") for key in path)

@@ -59,14 +59,14 @@ def run(config, workdir) -> dict:
 
 
 def describe(data: Dataset) -> dict:
-    """What params.npz says of the training images: their spread, shape and checksum."""
+    """The entries of params.npz on the training images: their spread, shape and checksum."""
     sigma_data = float(pixels.to_float(data.train).std(dtype=np.float64))
     checksum = fingerprint.checksum(data.train, data.labels)
     return {"sigma_data": sigma_data, "shape": list(data.train.shape[1:]), "data_sha256": checksum}
 
 
 def first_params(path: str, module, network: dict, seed: int, shape) -> tuple[dict, dict]:
-    """The parameters that a run starts from, random or those of a file, and what params.npz shall say of them."""
+    """The initial parameters of a run, random or from a file, and the entries of params.npz on their origin."""
     if not path:
         return models.init(module, seed, shape), {}
     params, meta = models.load_params(path)

@@ -1,4 +1,4 @@
-"""What the samplers of `peers` are given, a cheap network and noise; and those of this project."""
+"""The input for the samplers of `peers`, a cheap network and noise; and the samplers of this project."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,8 +14,8 @@ from solvers.grid import GRIDS
 from solvers.schedule import EDM as SCHEDULE
 
 T_START, T_END = 80.0, 0.002
-WIDTH = 8  # of the cheap network of samples that are no images
-GAIN = 0.01  # of the cheap network: solutions stay finite whether it predicts x0 or eps
+WIDTH = 8  # of the cheap network for samples that are not images
+GAIN = 0.01  # of the cheap network; keeps solutions finite for predictions of x0 and of eps
 OURS = {  # solver -> builder, options, what the network predicts; the options that others have, too
     "DPM-Solver++(2M)": ("dpmpp", {"order": 2, "lower_order_final": False}, "x0"),
     "UniPC-3": ("unipc", {"order": 3, "variant": "bh2"}, "eps"),
@@ -86,7 +86,7 @@ def cheap(weights, x, t):
 
 
 def ours(case: Case, solver: str, prediction=None) -> Contestant:
-    """On one device; the network calls alone are one program too, a loop, so that their dispatch is not counted."""
+    """A sampler of this project, on one device. The bare network calls are one program, a loop, without dispatch."""
     name, options, own = OURS[solver]
     options = options | ({"ems": case.ems} if name == "dpm_v3" else {})
     place = partial(jax.device_put, device=jax.devices()[0])
@@ -122,7 +122,7 @@ def traffic(table, batch: int) -> float:
 
 
 def copying(case: Case, states: float) -> Callable:
-    """work(): a plain copy, half of it read and half of it written, of so many states for each step."""
+    """Makes work(): a plain copy of `states` states for each step, half of it read and half of it written."""
     size = round(case.x.size * states / 2)
     if jax.devices()[0].platform == "cpu":  # numpy: a new array for each copy would cost pages of memory
         copy = partial(np.copyto, np.zeros(size, np.float32), np.ones(size, np.float32))

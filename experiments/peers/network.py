@@ -124,7 +124,7 @@ def first_runs(works) -> tuple[dict, dict]:
 
 
 def difference(found, expected) -> float:
-    """The largest, over the largest of what is expected; inf where one is not finite."""
+    """The largest difference, divided by the largest expected value; inf if one is not finite."""
     off = np.abs(found - expected).max() / np.abs(expected).max()
     return float(off) if np.isfinite(off) else np.inf
 
@@ -138,6 +138,6 @@ def numbers(name: str, shape) -> np.ndarray:
 
 
 def share(flops_per_second: float, dtype: str, kind: str) -> float | None:
-    """Of the peak of a kind of device, if that is known."""
+    """The share of a device's peak speed; None if the peak of its kind is not known."""
     peak = next((value for name, value in PEAKS.items() if name in kind), None)
     return flops_per_second / (peak * 1e12 * (1 if dtype == "bfloat16" else 0.5)) if peak else None

@@ -1,5 +1,5 @@
-"""What `peers` measures of samplers with a cheap network: what they make once, their first runs, their memory, and
-their runs by turns with as many calls of the same network alone."""
+"""Measures samplers with a cheap network: their build, first run and memory, and their runs by turns with as many
+calls of the same network alone."""
 
 import ctypes
 import gc
@@ -124,13 +124,13 @@ def quantiles(name: str, values) -> dict:
 
 
 def resident_peak(work: Callable) -> int | None:
-    """Bytes that work() takes at its peak beside what the process had before; None where the system is not Linux."""
+    """The bytes that work() needs at its peak beyond those the process had before; None if the system is not Linux."""
     forget = Path("/proc/self/clear_refs")
     if not forget.exists():
         return None
     gc.collect()
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
-        trim(0)  # freed memory that the process still has would hide as much of the peak
+        trim(0)  # freed memory that the process still holds would hide part of the peak
     try:
         forget.write_text("5")  # the peak starts anew
     except OSError:

@@ -1,7 +1,7 @@
 """Samplers of packages in PyTorch: the one file that may import torch, diffusers and k_diffusion.
 
-None of them is a requirement. They are imported where they are first used; what cannot be had is `Missing`, with the
-reason.
+None of them is a requirement. They are imported at their first use. A package that cannot be imported raises `Missing`
+with the reason.
 """
 
 import io
@@ -19,14 +19,14 @@ from experiments.peers.case import Case, Contestant
 
 
 class Missing(Exception):
-    """A peer that is not there; the message says so."""
+    """A peer is not available; the message says why."""
 
 
 @contextmanager
 def importing(folder=None):
-    """Whatever goes wrong in an import, be it of what a package needs itself, means that a peer is missing.
+    """Turns any error of an import, also in a package's own requirements, into Missing.
 
-    folder: where a repository's own modules are.
+    folder: the folder of a repository's own modules.
     """
     path = list(sys.path)
     try:

@@ -1,4 +1,4 @@
-"""What `peers` says: tables, versions, and a picture."""
+"""The report of `peers`: tables, versions, and a picture."""
 
 import numpy as np
 

@@ -1,8 +1,8 @@
-"""How much of a network's score closed forms explain, by noise level, on training and on test images.
+"""Measures how much of a network's score closed forms explain, by noise level, on training and on test images.
 
-What is measured is explained in gaussian/analysis.py and experiments/structure/explained.py, what is written in
-configs/score_analysis.py. The rows of each closed form are a file of `parts/` as soon as they are there: a run with the
-same settings, network and data reads them.
+gaussian/analysis.py and experiments/structure/explained.py define the measures, configs/score_analysis.py lists the
+outputs. The rows of each closed form go into a file of `parts/` at once, and a run with the same settings, network and
+data reads them.
 """
 
 from dataclasses import asdict
@@ -23,7 +23,7 @@ from experiments.support.kept import Kept
 from experiments.support.scores import write_csv
 from solvers.fingerprint import checksum
 
-BATCH = 256  # of closed forms, which take little memory for a sample but read all of theirs for every batch
+BATCH = 256  # for closed forms: they need little memory per sample, but read all their parameters for every batch
 COLUMNS = ("images", "name", "family", "components", "rank", "sigma")
 COLUMNS += tuple(kind + end for kind in explained.KINDS for end in ("", "_se"))
 
@@ -55,14 +55,14 @@ def run(config, workdir) -> dict:
 
 
 def identity(problem, own, data) -> dict:
-    """All that rows depend on."""
+    """Everything the rows depend on."""
     used = {key: value for key, value in asdict(own).items() if key != "share"}
     used |= problem.identity | {"dtype": problem.dtype, "seed": problem.seed}
     return used | {"data": checksum(data.train, data.labels, data.test)}
 
 
 def measure_all(problem, points: dict, mean, forms, kept: Kept, batch: int) -> list[dict]:
-    """The rows of all forms at points {split: Points}: those that are kept, and the others, which are kept now."""
+    """The rows of all forms at points {split: Points}; rows that are not kept yet are measured and kept."""
     found = {form.name: kept.read(form.name) for form in forms}
     missing = [form for form in forms if found[form.name] is None]
     for form, rows in measure(problem, points, mean, missing, batch) if missing else ():
@@ -85,7 +85,7 @@ def measure(problem, points: dict, mean, forms, batch: int):
             (mixture, function), rows = form.build(), []
             function = explained.closed_form(function)
             for split, at in points.items():
-                # Not in a variable: the outputs of one split are gone when those of the next are made.
+                # No variable holds the outputs, so those of one split are freed before the next are made.
                 got = explained.compare(
                     at, mine[split], outputs(function, mixture, at, batch=BATCH), form.name, whole[split]
                 )

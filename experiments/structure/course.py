@@ -1,8 +1,8 @@
-"""From curves of explained variance against training steps to statements: is the Gaussian part learned first?
+"""Tests on curves of explained variance against training steps whether the Gaussian part is learned first.
 
-Three statements are judged at each noise level, by 2 standard errors where values are compared:
-  first    the Gaussian comes to 99 % of its largest value at an earlier snapshot than every other closed form to 99 %
-           of its own
+Three statements are judged at each noise level; values differ if they are 2 standard errors apart:
+  first    the Gaussian reaches 99 % of its largest value at an earlier snapshot than every other closed form reaches
+           99 % of its own
   falls    after its peak the Gaussian explains less again: the network leaves it
   rises    the data themselves ("delta") explain more at the end than they did at the Gaussian's peak
 All snapshots see the same noised images, so a change has the standard error of its mean over images, not that of two
@@ -19,7 +19,7 @@ from gaussian.analysis import mean_and_error
 
 GAUSSIAN, DELTA = "gaussian", "delta"
 NAMES = (GAUSSIAN, "classes", "kmeans", DELTA)
-SHARES = (90, 95, 99)  # %, of the largest value
+SHARES = (90, 95, 99)  # % of the largest value
 STATEMENTS = ("first", "falls", "rises")
 HEAD = ("images", "sigma", *NAMES, "peak step", "peak", "change", "delta", "overtaken", "statements that hold")
 
@@ -42,12 +42,12 @@ class Curve:
         self.peak = int(np.argmax(self.values))
 
     def reached(self, percent) -> int:
-        """The first step with `percent` of the largest value; the peak's own where nothing is explained at all."""
+        """The first step with `percent` of the largest value; the peak's step if nothing is explained at all."""
         largest = self.values[self.peak]
         return self.steps[int(np.argmax(self.values >= min(percent / 100 * largest, largest)))]
 
     def change(self, since) -> tuple[float, float]:
-        """Last value less that of snapshot number `since`, and its standard error."""
+        """The last value minus that of snapshot number `since`, and its standard error."""
         return mean_and_error(self.samples[-1] - self.samples[since])
 
     def above(self, other) -> int | None:

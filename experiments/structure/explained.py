@@ -119,9 +119,9 @@ def _single(leaf):
 
 
 def squares(points: Points, mine, mean=None) -> np.ndarray:
-    """|.|^2 of the network's outputs `mine` [S, n, *D], float64 [S, len(KINDS), n]: what shares are shares of.
+    """Squares |.|^2 from the network's outputs D = `mine` [S, n, *D], float64 [S, len(KINDS), n]; shares refer to them.
 
-    Of alpha D - x, which is the score times sigma^2, of D, and of D - mean.
+    The KINDS are alpha D - x (the score times sigma^2), D, and D - mean.
     """
     mean = points.images.mean(axis=0, dtype=np.float64) if mean is None else mean
     found = []
@@ -133,7 +133,7 @@ def squares(points: Points, mine, mean=None) -> np.ndarray:
 
 
 def shares(points: Points, mine, theirs, whole) -> np.ndarray:
-    """What is explained of each image, [len(KINDS), S, n]; whole: `squares` of `mine`.
+    """The explained share of each image, [len(KINDS), S, n]; whole: `squares` of `mine`.
 
     The difference of the two is the same for all KINDS, up to alpha.
     """

@@ -1,15 +1,14 @@
-"""What a network learns first: how much of its score closed forms explain, snapshot by snapshot of its training.
+"""Measures what a network learns first: the share of its score that closed forms explain, in snapshots of training.
 
     python main.py --config=configs/fashion_mnist.py --config.experiment=train --config.train.snapshots=40 \
         --workdir=runs/snapshots
     python main.py --config=configs/learning.py --config.learning.run=runs/snapshots
 
-Beside the network (without label) stand a Gaussian, a mixture with a Gaussian for each class, a k-means mixture and the
-training data themselves ("delta"), on noised training images and on noised test images, at the noise levels
-`learning.sigmas` (arXiv 2412.09726; "explained" as in gaussian/analysis.py). All snapshots see the same noised images.
-What is measured of each is a file of `measured/`: a run that is killed, or started again when training has gone on,
-measures what is new only. Writes results.csv (a row per snapshot, images, sigma and closed form), summary.csv,
-results.json and learning.png.
+It compares the network (without label) with a Gaussian, a mixture with a Gaussian for each class, a k-means mixture and
+the training data themselves ("delta"), on noised training and test images, at the noise levels `learning.sigmas` (arXiv
+2412.09726; "explained" as in gaussian/analysis.py). All snapshots see the same noised images. The result of each is a
+file of `measured/`, so a run after a kill, or after more training, measures only what is new. Writes results.csv (a row
+per snapshot, images, sigma and closed form), summary.csv, results.json and learning.png.
 """
 
 from collections.abc import Iterator
@@ -67,7 +66,7 @@ def find_snapshots(folder) -> dict[int, Path]:
 
 
 def measure_all(problem, own, snapshots: dict[int, Path], folder: Path, batch: int) -> Course:
-    """The course of training: what `folder` has of it is read, the rest measured and kept there."""
+    """The course of training: parts in `folder` are read; the rest is measured and kept there."""
     data = problem.source.training()
     used = {key: value for key, value in asdict(own).items() if key != "run"}
     used |= {"schedule": repr(problem.schedule), "dtype": problem.dtype, "seed": problem.seed}

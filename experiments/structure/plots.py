@@ -16,9 +16,9 @@ TRIVIAL = "at high noise the score's is trivially 1 (both are -x / sigma²):\nth
 
 
 def plot_scores(path, rows):
-    """Against sigma: score, denoiser and denoiser from the mean (rows), on training and on test images (columns).
+    """Draws score, denoiser and denoiser from the mean (rows) against sigma, for training and test images (columns).
 
-    The scale is that of what is not explained. Published numbers are thin and dashed, on training images only.
+    The scale shows the share that is not explained. Published numbers are thin and dashed, on training images only.
     """
     figure, axes = plt.subplots(3, 2, figsize=(13, 13), sharex=True, sharey="row", layout="constrained")
     for line, kind in zip(axes, LONG):
@@ -49,7 +49,7 @@ def plot_scores(path, rows):
 
 
 def plot_sweeps(path, rows):
-    """Against the rank of the Gaussian, and against the number of components; a colour per noise level."""
+    """Draws shares against the Gaussian's rank and against the number of components, with a colour per noise level."""
     figure, axes = plt.subplots(2, 2, figsize=(13, 9), sharey="row", layout="constrained")
     sigmas = [sigma for sigma in SHOWN if any(row["sigma"] == sigma for row in rows)] or [rows[0]["sigma"]]
     colors = plt.get_cmap("viridis")(np.linspace(0, 0.9, len(sigmas)))
@@ -78,8 +78,9 @@ def plot_sweeps(path, rows):
 
 
 def plot_table(path, rows):
-    """What k-means mixtures explain of the score, by components and rank; 1 is the Gaussian, the last column the most
-    directions that there are of each, whose number is in brackets.
+    """Draws the share of the score that k-means mixtures explain, by components and rank; 1 component: the Gaussian.
+
+    The last column has the highest rank of each mixture, in brackets.
     """
     sigmas = [sigma for sigma in IN_TABLE if any(row["sigma"] == sigma for row in rows)] or [rows[0]["sigma"]]
     size = (3.6 * len(sigmas) + 1, 6.5)
@@ -105,7 +106,7 @@ def plot_table(path, rows):
 
 
 def plot_mixture(path, mixture):
-    """Above, of the heaviest components: mean and leading eigenvectors; below, the variances of all."""
+    """Draws mean and leading eigenvectors of the heaviest components above, and the variances of all below."""
     shown = np.argsort(-mixture.weights, kind="stable")[:DRAWN]
     vectors = min(DRAWN, mixture.basis.shape[2])
     rows = []
@@ -143,7 +144,7 @@ def _heat(axis, values, notes):
 
 
 def _is_mixture(row) -> bool:
-    """Whether a form is one Gaussian or of k-means, with the mean of the variance that it leaves out."""
+    """Whether a form is the Gaussian or from k-means, with a floor: the mean of the variance that it leaves out."""
     return row["name"] == "Gaussian" or row["family"] in ("mixture", "rank") or row["name"].startswith("k-means")
 
 
@@ -163,7 +164,7 @@ def _published(axis, kind):
 
 
 def _style(name: str, number: int) -> dict:
-    """The colour of its kind; of one kind, markers tell forms apart."""
+    """The style of a line: its kind has a colour, and markers tell forms of one kind apart."""
     kind = next(kind for kind in COLORS if name.startswith(kind))
     bold = name in ("Gaussian", "delta")
     color = COLORS[kind]
@@ -180,7 +181,7 @@ def _style(name: str, number: int) -> dict:
 
 
 def _explained_axis(axis, best, worst=20):
-    """A logarithmic axis of what is not explained, labelled by what is, better upwards."""
+    """Makes the axis logarithmic in the share not explained, labelled by the share explained, better upwards."""
     ticks = [rest for rest in (1.0, 0.1, 0.01, 1e-3, 1e-4, 1e-5) if rest >= best]
     axis.set_ylim(worst, 0.5 * best)
     axis.set_yticks([worst / 2, *ticks], [f"{100 * (1 - rest):g} %" for rest in (worst / 2, *ticks)])

@@ -1,4 +1,4 @@
-"""Published shares of explained variance (assets/published/scores.csv says whose), beside those measured here."""
+"""Published shares of explained variance, shown beside those measured here (source: assets/published/scores.csv)."""
 
 from functools import cache
 
@@ -17,7 +17,7 @@ def explained_shares() -> dict:
 
 
 def published_columns(name: str, sigma: float) -> dict:
-    """What a row of results has of a closed form at a noise level, where it was published; `name` may be any."""
+    """The published columns of a row, for a closed form at a noise level; None if not published. Any `name` will do."""
     return {
         f"published_{data}_{kind}": forms.get(name, {}).get(sigma) for (data, kind), forms in explained_shares().items()
     }

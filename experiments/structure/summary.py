@@ -1,4 +1,4 @@
-"""What the rows of experiments/structure/analysis.py say, in numbers and as text."""
+"""Sums up the rows of experiments/structure/analysis.py, in numbers and as text."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from experiments.support.tables import text_table
 from gaussian import analysis
 
 LONG = {"score": "score", "denoiser": "denoiser", "centered": "denoiser counted from the data's mean"}
-CERTAIN = 2  # standard errors from which on a difference counts
+CERTAIN = 2  # a difference above so many standard errors counts
 
 
 def curves(rows, split: str, kind: str, family="main") -> dict:
@@ -20,8 +20,10 @@ def curves(rows, split: str, kind: str, family="main") -> dict:
 
 
 def summarise(rows, share: float) -> dict:
-    """smallest: of each form, the smallest sigma from which on it explains `share`, None where there is none; crossing:
-    the same between the sigmas (analysis.choose_skip). gaussian_or_delta: sigma by sigma, which explains more.
+    """Sums up the rows.
+
+    smallest: for each form, the smallest sigma above which it explains `share`, or None; crossing: the same,
+    interpolated between the sigmas (analysis.choose_skip). gaussian_or_delta: which of them explains more, by sigma.
     """
     smallest, crossing, contest = [], [], []
     for split in SPLITS:
@@ -43,7 +45,7 @@ def summarise(rows, share: float) -> dict:
 
 
 def differences(found: dict, one: str, other: str, place: dict) -> list[dict]:
-    """The difference of two curves; its error as if they were independent, which overstates it: they share points."""
+    """The difference of two curves. Its error is overstated: it ignores that both share their points."""
     (sigmas, a, a_se), (_, b, b_se) = found[one], found[other]
     return [
         place | {"sigma": float(sigma), "difference": float(value), "standard_error": float(error)}
