@@ -26,6 +26,7 @@ from experiments import ALWAYS, EXPERIMENTS, reads
 
 ROOT = Path(__file__).resolve().parent
 DEFAULT = "configs/fashion_mnist.py"
+INNER = ("default", "overrides")  # files of configs/ that are no configs
 OPTIONS = f"""\
   --config=FILE.py[:VARIANT]  config file (default: {DEFAULT}); many have a variant `smoke` that takes seconds
   --config.a.b=value          another value of a key; configs/sections/ has every key with its meaning
@@ -173,10 +174,13 @@ def load_config(argv) -> ConfigDict:
     """The config that the command line names, without its overrides."""
     path, _, variant = config_file(argv).partition(":")
     if not Path(path).is_file():
-        known = sorted(f"configs/{p.name}" for p in (ROOT / "configs").glob("[a-z]*.py"))
+        known = sorted(f"configs/{p.name}" for p in (ROOT / "configs").glob("[a-z]*.py") if p.stem not in INNER)
         fail(f"no config file {Path(path).resolve()}; this project has {', '.join(known)}{did_you_mean(path, known)}")
     try:
-        return runpy.run_path(path)["get_config"](*filter(None, [variant]))
+        found = runpy.run_path(path)
+        if "get_config" not in found:
+            raise ValueError("it has no get_config(), so it is no config file")
+        return found["get_config"](*filter(None, [variant]))
     except Exception as error:
         fail(f"{Path(path).resolve()}: {one_line(error) or type(error).__name__}")
 

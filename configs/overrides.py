@@ -66,6 +66,6 @@ def not_integral(argv: Sequence[str], config: ConfigDict) -> str | None:
     for text in argv[1:]:
         match = FLAG.fullmatch(text)
         if match and match["given"] and is_integer(config, match["key"]) and not is_integral(match["value"]):
-            if match["value"].lower() not in ("", "none"):
+            if match["value"].lower() != "none":
                 return f"{match['key']} must be an integer, got {match['value']!r}"
     return None

@@ -7,8 +7,8 @@ over samples (a few samples that land elsewhere dominate the mean). If a small c
 Fréchet distance to the training set in its features, too. That is not the Inception FID. Few images bias it upwards, so
 only rows with equally many images compare; the fine solution has a row for that reason.
 
-Writes results.csv, results.json, error.png, grid.png and samples/. A stopped run goes on: samples in samples/ are not
-drawn again.
+Writes results.csv, results.json, error.png, grid.png, samples/ and measured/. A stopped run goes on: samples in
+samples/ are not drawn again.
 """
 
 from pathlib import Path

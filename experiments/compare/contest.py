@@ -68,14 +68,15 @@ class Contest:
         found = {}
         with Progress(total=total, desc=desc, unit="evaluation", unit_scale=True) as bar:
             for seed in seeds:
-                solution = cache(partial(self.solve, methods.get(REFERENCE), seed))
+                solution = cache(partial(self.solve, methods.get(REFERENCE), seed, bar))
                 for key, entry in entries.items():
                     bar.set_postfix_str(f"{methods[key].label} {methods[key].nfe}")
-                    found[key, seed] = self._measure(key, Entry(entry.sampler, methods[key]), seed, solution)
-                    bar.update(methods[key].nfe * len(self.indices))
+                    done = bar.done
+                    found[key, seed] = self._measure(key, Entry(entry.sampler, methods[key]), seed, solution, bar)
+                    bar.update(methods[key].nfe * len(self.indices) - (bar.done - done))  # what was kept
         return found
 
-    def _measure(self, key, entry: Entry, seed: int, solution) -> Measured:
+    def _measure(self, key, entry: Entry, seed: int, solution, bar) -> Measured:
         """The kept measurement of an entry, or a new one."""
         sampler, method = entry
         made = method.origin() | {"jump": method.jump and fingerprint(method.jump)}
@@ -85,7 +86,7 @@ class Contest:
             name = REFERENCE if key == REFERENCE else method.slug
         if known := kept.read(name):
             return Measured(known[1][0], known[0].get("images"))
-        x, seconds = solution() if key == REFERENCE else sampler.collect(method, self.indices, seed=seed)
+        x, seconds = solution() if key == REFERENCE else self._draw(sampler, method, seed, bar)
         row = {} if key == REFERENCE else rmse(x, solution()[0])
         row |= self.scorer.row(x, method.origin(), seed) if self.scorer else {}
         row |= {"images": len(x), "seconds": seconds}
@@ -93,14 +94,19 @@ class Contest:
         kept.write(name, {"images": samples, "indices": self.indices} if self.pictures else {}, [row])
         return Measured(row, samples if self.pictures else None)
 
-    def solve(self, reference: Method | None, seed: int) -> tuple[np.ndarray, float | None]:
+    def _draw(self, sampler: Sampler, method: Method, seed: int, bar) -> tuple[np.ndarray, float]:
+        return sampler.collect(
+            method, self.indices, seed=seed, on_batch=lambda count: bar and bar.update(method.nfe * count)
+        )
+
+    def solve(self, reference: Method | None, seed: int, bar=None) -> tuple[np.ndarray, float | None]:
         """The fine solution in full precision, and its seconds (None if exact)."""
         if reference is None:
             return solve_exactly(self.problem, seed, self.indices), None
         kept = Kept(self.workdir / "measured", self._settings(seed))
         if known := kept.read(f"fine-seed{seed}"):
             return known[0]["x"], known[1][0]
-        x, seconds = self.sampler.collect(reference, self.indices, seed=seed)
+        x, seconds = self._draw(self.sampler, reference, seed, bar)
         kept.write(f"fine-seed{seed}", {"x": x}, [seconds])
         return x, seconds
 
