@@ -21,7 +21,8 @@ class Experiment(NamedTuple):
 
 
 SCHEDULE = ("schedule", "grid.t_start", "grid.t_end", "grid.name", "grid.times")
-NETWORK = (*SCHEDULE, "model", "mixture", "guidance", "ems.basis", "reference", "sample.seed", "data", "images")
+PIXELS = (*SCHEDULE, "model", "mixture", "guidance", "sample.seed", "data", "images")  # a network in pixels
+NETWORK = (*PIXELS, "ems.basis", "reference")  # in any basis, which may be that of the reference
 GAUSSIAN = ("teleport.gaussian",)
 SOLVING = (*NETWORK, *GAUSSIAN, "grid", "ems", "nfe", "benchmark.solvers")
 SCORING = ("features", "reference", "classifier", "inception")
@@ -104,17 +105,17 @@ EXPERIMENTS = {
     ),
     "score_analysis": Experiment(
         "structure.analysis",
-        (*NETWORK, *GAUSSIAN, "score_analysis", "sample.batch"),
+        (*PIXELS, *GAUSSIAN, "score_analysis", "sample.batch"),
         "how Gaussian the network's score is, by noise level",
     ),
     "learning": Experiment(
         "structure.learning",
-        (*NETWORK, *GAUSSIAN, "learning", "sample.batch"),
+        (*PIXELS, *GAUSSIAN, "learning", "sample.batch"),
         "the same through training, from its snapshots",
     ),
     "trajectories": Experiment(
         "flows.trajectories",
-        (*NETWORK, *GAUSSIAN, "trajectories", "sample.batch"),
+        (*PIXELS, *GAUSSIAN, "trajectories", "sample.batch"),
         "the network's beside those of closed-form scores, from the same noise",
     ),
     "teleport": Experiment(
