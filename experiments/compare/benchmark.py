@@ -18,7 +18,7 @@ import numpy as np
 from configs.sections import Benchmark, Ems, Sampling
 from experiments import build, ems, sampling
 from experiments.compare import figures
-from experiments.compare.contest import Contest, Entry
+from experiments.compare.contest import Contest, Entry, as_files_have
 from experiments.data.files import write_json, write_samples
 from experiments.sampling import REFERENCE
 from experiments.support import scores
@@ -42,7 +42,7 @@ def run(config, workdir) -> list[dict]:
         rows.append(method.row() | measured.row | published.column(method.label, method.nfe))
         samples[key] = measured.samples[: own.shown] if measured.samples.ndim == 4 else measured.samples
     if contest.reference is None:
-        samples[REFERENCE] = contest.solve(None, wanted.seed)[0].astype(np.float32)
+        samples[REFERENCE] = as_files_have(contest.solve(None, wanted.seed)[0])
         write_samples(workdir / "samples" / "reference.npz", samples[REFERENCE], contest.indices)
     note = "\n".join([scores.legend(rows), *published.note(rows)])
     scores.write_csv(workdir / "results.csv", rows, scores.COLUMNS + published.columns)

@@ -232,4 +232,6 @@ def test_images_are_written_as_uint8_and_drawn(tmp_path):
     stored = np.load(tmp_path / "samples" / "edm-heun_5.npz")
     assert stored["images"].dtype == np.uint8 and stored["images"].shape == (32, 4, 4, 1)
     assert stored["indices"].tolist() == list(range(32))
+    exact = np.load(tmp_path / "samples" / "reference.npz")["images"]
+    assert exact.dtype == np.uint8 and exact.shape == stored["images"].shape
     assert (tmp_path / "grid.png").stat().st_size > 1000
