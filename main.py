@@ -56,7 +56,7 @@ def main(argv):
         check(config)
         set_up_jax(config)
         run_experiment(config, workdir)
-    except (ValueError, OSError, ArithmeticError) as error:
+    except (ValueError, OSError, ArithmeticError, MemoryError) as error:
         if flags.FLAGS.traceback:
             raise
         hint = "" if type(error).__name__ == "ConfigError" else " (--traceback shows where)"

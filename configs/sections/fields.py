@@ -63,4 +63,5 @@ def _is_number(value) -> bool:
 
 POSITIVE = at_least(1)
 SIGMAS = several(above(0), remedy="name noise levels sigma / alpha, separated by commas")
-SEEDS = several(at_least(0))
+SEED = between(0, 2**31 - 1)  # what jax takes as an integer of a compiled program
+SEEDS = several(SEED)

@@ -3,14 +3,14 @@
 import re
 from dataclasses import dataclass
 
-from configs.sections.fields import HUGE, POSITIVE, Bound, at_least, between, key, several
+from configs.sections.fields import HUGE, POSITIVE, SEED, Bound, at_least, between, key, several
 
 
 @dataclass(frozen=True)
 class Sampling:
     count: int = key(1000, "how many samples", POSITIVE)
     batch: int = key(64, "samples at a time, of all devices together", POSITIVE)
-    seed: int = key(0, "of the noise", at_least(0))
+    seed: int = key(0, "of the noise", SEED)
     devices: int = key(0, "on how many devices; 0: all", at_least(0))
     block: int = key(512, "images per file of `sample`; a finished file is not sampled again on restart", POSITIVE)
     keep: str = key("npz", "npz | png: as images/000000/000123.png | none: features and sums of images, not the images")

@@ -3,7 +3,7 @@
 from experiments.build.bases import coordinates, turned
 from experiments.build.checkpoints import find, load_checkpoint, locate
 from experiments.build.chosen import chosen
-from experiments.build.entries import nfes, solver, solvers
+from experiments.build.entries import check_options, nfes, solver, solvers
 from experiments.build.mixtures import mixture
 from experiments.build.networks import Network
 from experiments.build.problems import Problem, make_tables, problem

@@ -75,7 +75,7 @@ class Problem:
         if rule == "random" and classes:
             seed = self.seed if seed is None else seed
             return np.asarray(keys.random_labels(seed, np.asarray(indices, np.int32), classes))
-        if not rule.isdigit() or int(rule) >= classes:
+        if not rule.isdecimal() or int(rule) >= classes:
             raise ConfigError(f"model.labels must be none, all, random, or a class below {classes}, got {rule!r}")
         return np.full(len(indices), int(rule), np.int32)
 

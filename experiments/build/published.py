@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from experiments.build.checkpoints import ROOT
+from experiments.support.errors import ConfigError
 
 COLUMN = "published"
 
@@ -34,6 +35,9 @@ class PublishedNumbers:
 
 def published_numbers(config) -> PublishedNumbers:
     c = config.published
+    for row in c.rows:
+        if not (isinstance(row, (tuple, list)) and len(row) == 2 and isinstance(row[1], Mapping)):
+            raise ConfigError(f"a row of published.rows must be (label, {{nfe: number}}), got {row!r}: give it that form")
     return PublishedNumbers(dict(c.rows), c.metric, c.source)
 
 

@@ -40,7 +40,7 @@ class Source:
             images, labels, *_ = self.training()
         if labels is None or rule == "none":
             labels = problem.labels(np.arange(len(images)))
-        elif rule.isdigit():
+        elif rule.isdecimal():
             images, labels = images[labels == int(rule)], labels[labels == int(rule)]
         if len(images) < count or images.shape[1:] != shape:
             raise ConfigError(

@@ -8,6 +8,7 @@ are gathered once. All rows sample the same noise, once per seed of `ablation.se
 spreads are over the seeds. Writes results.csv, results.json, ratios.png.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,10 @@ from experiments.compare import figures
 from experiments.compare.contest import MEASURES, Contest, Entry, over_seeds, seed_rows
 from experiments.data.files import write_json
 from experiments.support import scores
+from experiments.support.errors import ConfigError, check_known
 from experiments.support.mesh import first_mesh
 from experiments.support.tables import number_table
+from solvers import SOLVERS
 
 COLUMNS = ("solver", "nfe", *(f"{column}{end}" for column in MEASURES for end in ("", "_spread")))
 
@@ -27,6 +30,7 @@ COLUMNS = ("solver", "nfe", *(f"{column}{end}" for column in MEASURES for end in
 def run(config, workdir) -> list[dict]:
     workdir, own = Path(workdir), build.settings(config.ablation, Ablation)
     wanted, statistics = build.settings(config.sample, Sampling), build.settings(config.ems, Ems)
+    check_rows(own.rows)
     changed = {label: build.changed(statistics, changes) for label, changes, _ in own.rows}
     samplers = {}
     for basis in dict.fromkeys((statistics.basis, *(own.basis for own in changed.values()))):
@@ -51,6 +55,22 @@ def run(config, workdir) -> list[dict]:
     for column, title in titles.items():
         print(f"{title}, ± half the range over {len(own.seeds)} seeds\n{matrix(rows, column)}\n")
     return rows
+
+
+def check_rows(rows) -> None:
+    """ConfigError unless each is (label, {keys of `ems`}, {solver options}), with a label of its own."""
+    labels = []
+    for row in rows:
+        if not (isinstance(row, (tuple, list)) and len(row) == 3 and isinstance(row[0], str)):
+            raise ConfigError(f"a row of ablation.rows must be (label, {{keys of ems}}, {{options}}), got {row!r}")
+        for part in row[1:]:
+            if not isinstance(part, Mapping):
+                raise ConfigError(f"ablation.rows, {row[0]!r}: {part!r} must be keys and values, as {{'points': 256}}")
+        check_known(("auto", "teleport", *SOLVERS), row[2].get("name"), f"solver of {row[0]!r}")
+        build.check_options(f"ablation.rows, {row[0]!r}", row[2])
+        labels.append(row[0])
+    if not rows or len(set(labels)) < len(labels):
+        raise ConfigError(f"ablation.rows must be one or more, each with a label of its own, got {', '.join(labels)!r}")
 
 
 def statistics_of(problem, own, options, workdir):

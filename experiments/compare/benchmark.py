@@ -18,10 +18,11 @@ import numpy as np
 from configs.sections import Benchmark, Ems, Sampling
 from experiments import build, ems, sampling
 from experiments.compare import figures
-from experiments.compare.contest import Contest, Entry
+from experiments.compare.contest import Contest, Entry, as_files_have
 from experiments.data.files import write_json, write_samples
 from experiments.sampling import REFERENCE
 from experiments.support import scores
+from experiments.support.errors import ConfigError
 from experiments.support.mesh import first_mesh
 
 
@@ -34,6 +35,7 @@ def run(config, workdir) -> list[dict]:
     contest = Contest(sampler, own.reference_nfe, np.arange(wanted.count), build.scorer(config), workdir, pictures=True)
     methods = {REFERENCE: contest.reference} if contest.reference else {}
     methods |= build.methods(config, problem, statistics)
+    check_files(methods.values())
     found = contest.run({key: Entry(sampler, method) for key, method in methods.items()}, [wanted.seed], "benchmark")
 
     rows, samples = [], {}
@@ -42,7 +44,7 @@ def run(config, workdir) -> list[dict]:
         rows.append(method.row() | measured.row | published.column(method.label, method.nfe))
         samples[key] = measured.samples[: own.shown] if measured.samples.ndim == 4 else measured.samples
     if contest.reference is None:
-        samples[REFERENCE] = contest.solve(None, wanted.seed)[0].astype(np.float32)
+        samples[REFERENCE] = as_files_have(contest.solve(None, wanted.seed)[0])
         write_samples(workdir / "samples" / "reference.npz", samples[REFERENCE], contest.indices)
     note = "\n".join([scores.legend(rows), *published.note(rows)])
     scores.write_csv(workdir / "results.csv", rows, scores.COLUMNS + published.columns)
@@ -51,3 +53,14 @@ def run(config, workdir) -> list[dict]:
     figures.plot_samples_of(workdir / "grid.png", samples)
     print(scores.format_table(rows), note, sep="\n")
     return rows
+
+
+def check_files(methods) -> None:
+    """ConfigError where two methods would write the same file of samples/."""
+    labels = {}
+    for method in methods:
+        if labels.setdefault(method.slug, method.label) != method.label:
+            raise ConfigError(
+                f"benchmark.solvers has the labels {labels[method.slug]!r} and {method.label!r}, of which only letters "
+                f"a to z and digits are in file names: both would be samples/{method.slug}.npz; change one"
+            )

@@ -90,7 +90,7 @@ class Contest:
         row = {} if key == REFERENCE else rmse(x, solution()[0])
         row |= self.scorer.row(x, method.origin(), seed) if self.scorer else {}
         row |= {"images": len(x), "seconds": seconds}
-        samples = to_uint8(x) if x.ndim == 4 else x.astype(np.float32)
+        samples = as_files_have(x)
         kept.write(name, {"images": samples, "indices": self.indices} if self.pictures else {}, [row])
         return Measured(row, samples if self.pictures else None)
 
@@ -119,6 +119,11 @@ class Contest:
         return what | (
             {"features": scorer.frechet.space.about(), "reference": scorer.frechet.reference} if scorer else {}
         )
+
+
+def as_files_have(x) -> np.ndarray:
+    """Samples [n, *shape] as they are written: images uint8, points float32."""
+    return to_uint8(x) if x.ndim == 4 else x.astype(np.float32)
 
 
 def over_seeds(found: Mapping, seeds) -> dict:

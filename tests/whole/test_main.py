@@ -116,6 +116,18 @@ def test_impossible_tables_are_config_errors(options, expected):
         ("benchmark.solvers", (), "name some of"),
         ("benchmark.solvers", ("ddim,ddmi",), "unknown solver of 'ddmi' 'ddmi'"),
         ("benchmark.solvers", ("ddim,ddim",), "two of one label"),
+        ("benchmark.solvers", (1, 2), "an entry of benchmark.solvers must be a name or (label, {options}), got 1"),
+        ("benchmark.solvers", ((3, {"name": "ddim"}),), "must be a name or (label, {options}), got (3,"),
+        ("benchmark.solvers", (("a",),), "must be a name or (label, {options}), got ('a',)"),
+        ("benchmark.solvers", (("a", {"name": "dpmpp", "order": "2"}),), "'a': solver.order must be an integer"),
+        ("benchmark.solvers", (("a", {"name": "ddim", "grid": {"rho": "x"}}),), "'a': grid.rho must be a number"),
+        ("benchmark.solvers", (("a", {"name": "ddim", "grid": 3}),), "'a': grid must be keys and values"),
+        ("benchmark.solvers", (("a", {"name": "ddim", "at_nfe": 3}),), "'a': at_nfe must be keys and values"),
+        ("benchmark.solvers", (("a", {"name": "ddim", "at_nfe": {5: {"order": "x"}}}),), "'a', at_nfe 5: solver.order"),
+        ("benchmark.solvers", (("a/b", {"name": "ddim"}), ("a b", {"name": "unipc"})), "would be samples/a-b_5.npz"),
+        ("published.rows", (1,), "a row of published.rows must be (label, {nfe: number}), got 1"),
+        ("sample.seed", 2**31, "sample.seed must be from 0 to 2,147,483,647"),
+        ("model.labels", "²", "a class below 0"),
     ],
 )
 def test_impossible_configs_are_config_errors(key, value, expected, tmp_path):
@@ -232,4 +244,6 @@ def test_images_are_written_as_uint8_and_drawn(tmp_path):
     stored = np.load(tmp_path / "samples" / "edm-heun_5.npz")
     assert stored["images"].dtype == np.uint8 and stored["images"].shape == (32, 4, 4, 1)
     assert stored["indices"].tolist() == list(range(32))
+    exact = np.load(tmp_path / "samples" / "reference.npz")["images"]
+    assert exact.dtype == np.uint8 and exact.shape == stored["images"].shape
     assert (tmp_path / "grid.png").stat().st_size > 1000

@@ -3,11 +3,13 @@
 import csv
 
 import numpy as np
+import pytest
 
 from configs import ems_ablation as configs
 from configs import toy_gmm
 from experiments import build
 from experiments.compare import ablation
+from experiments.support.errors import ConfigError
 from solvers.ems import EMS
 
 
@@ -54,3 +56,22 @@ def test_configs_build():
             assert set(changes) <= set(config.ems), label
             for nfe in config.nfe:
                 assert problem.tables.build(options, nfe, ems).nfe == nfe, label
+
+
+@pytest.mark.parametrize(
+    "rows, expected",
+    [
+        ((), "must be one or more"),
+        ((1,), "must be (label, {keys of ems}, {options}), got 1"),
+        ((("a", {}, {"order": 2}),), "unknown solver of 'a' None"),
+        ((("a", {}, {"name": "dpmpp", "order": "2"}),), "ablation.rows, 'a': solver.order must be an integer"),
+        ((("a", 3, {"name": "ddim"}),), "ablation.rows, 'a': 3 must be keys and values"),
+        ((("a", {}, {"name": "ddim"}), ("a", {}, {"name": "unipc"})), "each with a label of its own, got 'a, a'"),
+    ],
+)
+def test_rows_of_another_form_are_refused(rows, expected, tmp_path):
+    config = small()
+    config.ablation.rows = rows
+    with pytest.raises(ConfigError) as error:
+        ablation.run(config, tmp_path)
+    assert expected in str(error.value)
