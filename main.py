@@ -21,7 +21,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from configs import did_you_mean
-from configs.overrides import not_integral, overridden, unknown_key, with_integers
+from configs.overrides import overridden, unknown_key, with_integers
 from experiments import ALWAYS, EXPERIMENTS, reads
 
 ROOT = Path(__file__).resolve().parent
@@ -141,7 +141,7 @@ def parse(argv):
     if not config_file(argv):
         argv = [argv[0], f"--config={ROOT / DEFAULT}", *argv[1:]]
     config = load_config(argv)
-    if wrong := unknown_key(argv, config) or not_integral(argv, config):
+    if wrong := unknown_key(argv, config):
         fail(wrong)
     try:
         rest = flags.FLAGS(with_integers(argv, config))

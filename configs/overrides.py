@@ -31,15 +31,15 @@ def unknown_key(argv: Sequence[str], config: ConfigDict) -> str | None:
 
 
 def with_integers(argv: Sequence[str], config: ConfigDict) -> list[str]:
-    """The command line with 1000 for 1e3 where the config has an integer, which the parser of flags does not read."""
+    """The command line with 1000 for 1e3 where the config has an integer. ValueError for what is no integer there."""
     found, waiting = [], None
     for text in argv:
         match = FLAG.fullmatch(text)
         if match and match["given"] and is_integer(config, match["key"]):
-            text = f"--config.{match['key']}={as_integer(match['value'])}"
+            text = f"--config.{match['key']}={as_integer(match['key'], match['value'])}"
         elif waiting and not match:
-            text = as_integer(text)
-        waiting = match and not match["given"] and is_integer(config, match["key"])
+            text = as_integer(waiting, text)
+        waiting = match and not match["given"] and is_integer(config, match["key"]) and match["key"]
         found.append(text)
     return found
 
@@ -52,20 +52,10 @@ def is_integer(config: ConfigDict, key: str) -> bool:
     return config.get_type(name) is int
 
 
-def as_integer(text: str) -> str:
-    """The same number without a point or an exponent; any other text as it is."""
-    return str(int(float(text))) if is_integral(text) else text
-
-
-def is_integral(text: str) -> bool:
-    return bool(INTEGRAL.fullmatch(text)) and float(text).is_integer()
-
-
-def not_integral(argv: Sequence[str], config: ConfigDict) -> str | None:
-    """What is wrong with the first override of an integer by something else."""
-    for text in argv[1:]:
-        match = FLAG.fullmatch(text)
-        if match and match["given"] and is_integer(config, match["key"]) and not is_integral(match["value"]):
-            if match["value"].lower() != "none":
-                return f"{match['key']} must be an integer, got {match['value']!r}"
-    return None
+def as_integer(key: str, text: str) -> str:
+    """The same number without a point or an exponent; `none` as it is, which the parser of flags reads."""
+    if text.lower() == "none":
+        return text
+    if not INTEGRAL.fullmatch(text) or not float(text).is_integer():
+        raise ValueError(f"{key} must be an integer, got {text!r}")
+    return str(int(float(text)))

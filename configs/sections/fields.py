@@ -1,7 +1,6 @@
-"""Describes the keys of a section: `key(default, meaning, bound, ...)`."""
+"""Describes the keys of a section: `key(default, meaning, bound, ...)`. Bounds see values of the key's type, finite."""
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -42,7 +41,7 @@ def one_of(*names: str) -> Bound:
 
 
 def of_length(count: int, what: str) -> Bound:
-    return Bound(lambda value: isinstance(value, tuple) and len(value) == count, f"{what}", f"give {count} values")
+    return Bound(lambda value: len(value) == count, what, f"give {count} values")
 
 
 def several(*bounds: Bound, least: int = 1, remedy: str = "name one, or several separated by commas") -> Bound:
@@ -50,15 +49,11 @@ def several(*bounds: Bound, least: int = 1, remedy: str = "name one, or several 
 
     def test(value):
         values = value if isinstance(value, tuple) else (value,)
-        return len(values) >= least and all(_is_number(x) and bound.test(x) for x in values for bound in bounds)
+        return len(values) >= least and all(bound.test(x) for x in values for bound in bounds)
 
     of_each = " and ".join(bound.text for bound in bounds)
     count = f"{least} or more numbers" if least else "numbers"
     return Bound(test, f"{count}, {of_each}", remedy)
-
-
-def _is_number(value) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 POSITIVE = at_least(1)

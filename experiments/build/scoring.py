@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,11 @@ class Scorer:
     frechet: Frechet
     labels: str
 
+    @cached_property
+    def about(self) -> dict:
+        """What a passport says of the features; it hashes the weights of their network, once."""
+        return self.frechet.space.about()
+
     def row(self, x, origin: Mapping, seed: int) -> dict:
         """The Fréchet distance of samples x [n, H, W, C] in [-1, 1], its standard error, and the passport of both.
 
@@ -42,8 +48,8 @@ class Scorer:
     def passport(self, count: int, seed: int, origin: Mapping) -> dict:
         """The passport of a score of the first `count` samples."""
         rules = {"uint8": SAMPLE_RULE, "labels": self.labels, "seed": seed}
-        about = self.frechet.space.about(), self.frechet.reference
-        return passport(*about, np.arange(count), **rules, **{key: origin[key] for key in ("table", "ems")})
+        of = self.about, self.frechet.reference
+        return passport(*of, np.arange(count), **rules, **{key: origin[key] for key in ("table", "ems")})
 
 
 def space(config, default: str = "none") -> Space | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -61,13 +62,13 @@ def methods(config, problem, ems=None) -> dict:
 
 def make_methods(problem, wanted: Mapping, ems=None) -> dict:
     """Builds {key: Method} from {key: (label, options, nfe)}. Methods with the same start share their jump."""
-    found, jumps = {}, {}
+    found, jumps, of_ems = {}, {}, cache(partial(hash_of_ems, ems))
     for key, (label, options, nfe) in wanted.items():
         options = problem.tables.resolve(options, nfe, ems)
         table, start = problem.tables.build(options, nfe, ems), options["teleport"]
         if start not in jumps:
             jumps[start] = problem.jump(start)
-        used = hash_of_ems(ems) if options["name"] == "dpm_v3" else None
+        used = of_ems() if options["name"] == "dpm_v3" else None
         found[key] = Method(label, nfe, table, jumps[start], start, used)
     return found
 

@@ -3,7 +3,7 @@
 Results are kept per method and seed. So a killed run goes on, and a run with more methods or seeds measures only those.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -60,6 +60,16 @@ class Contest:
         """The method of the fine solution, None for an exact one. As an entry it has scores but no errors."""
         return None if self.problem.exact is not None else fine_method(self.problem, self.reference_nfe)
 
+    @cached_property
+    def exact(self) -> Callable:
+        """exact(seed): the exact solution of a closed-form model, computed once for each seed."""
+        return cache(partial(solve_exactly, self.problem, indices=self.indices))
+
+    @cached_property
+    def settings(self) -> Callable:
+        """settings(seed): everything but the method that measures depend on, hashed once for each seed."""
+        return cache(self._settings)
+
     def run(self, entries: Mapping, seeds, desc: str) -> dict:
         """Measures {key: Entry} with each seed: {(key, seed): Measured}."""
         methods, reference = {key: entry.method for key, entry in entries.items()}, self.reference
@@ -68,7 +78,7 @@ class Contest:
         found = {}
         with Progress(total=total, desc=desc, unit="evaluation", unit_scale=True) as bar:
             for seed in seeds:
-                solution = cache(partial(self.solve, methods.get(REFERENCE), seed, bar))
+                solution = cache(partial(self._solve, methods.get(REFERENCE), seed, bar))
                 for key, entry in entries.items():
                     bar.set_postfix_str(f"{methods[key].label} {methods[key].nfe}")
                     done = bar.done
@@ -79,8 +89,9 @@ class Contest:
     def _measure(self, key, entry: Entry, seed: int, solution, bar) -> Measured:
         """The kept measurement of an entry, or a new one."""
         sampler, method = entry
-        made = method.origin() | {"jump": method.jump and fingerprint(method.jump)}
-        kept = Kept(self.workdir / ("samples" if self.pictures else "measured"), self._settings(seed) | made)
+        origin = method.origin()
+        made = origin | {"jump": method.jump and fingerprint(method.jump)}
+        kept = Kept(self.workdir / ("samples" if self.pictures else "measured"), self.settings(seed) | made)
         name = f"{fingerprint(str(key))}-seed{seed}"
         if self.pictures:
             name = REFERENCE if key == REFERENCE else method.slug
@@ -88,22 +99,20 @@ class Contest:
             return Measured(known[1][0], known[0].get("images"))
         x, seconds = solution() if key == REFERENCE else self._draw(sampler, method, seed, bar)
         row = {} if key == REFERENCE else rmse(x, solution()[0])
-        row |= self.scorer.row(x, method.origin(), seed) if self.scorer else {}
+        row |= self.scorer.row(x, origin, seed) if self.scorer else {}
         row |= {"images": len(x), "seconds": seconds}
         samples = as_files_have(x)
         kept.write(name, {"images": samples, "indices": self.indices} if self.pictures else {}, [row])
         return Measured(row, samples if self.pictures else None)
 
     def _draw(self, sampler: Sampler, method: Method, seed: int, bar) -> tuple[np.ndarray, float]:
-        return sampler.collect(
-            method, self.indices, seed=seed, on_batch=lambda count: bar and bar.update(method.nfe * count)
-        )
+        return sampler.collect(method, self.indices, seed=seed, on_batch=lambda count: bar.update(method.nfe * count))
 
-    def solve(self, reference: Method | None, seed: int, bar=None) -> tuple[np.ndarray, float | None]:
+    def _solve(self, reference: Method | None, seed: int, bar) -> tuple[np.ndarray, float | None]:
         """The fine solution in full precision, and its seconds (None if exact)."""
         if reference is None:
-            return solve_exactly(self.problem, seed, self.indices), None
-        kept = Kept(self.workdir / "measured", self._settings(seed))
+            return self.exact(seed), None
+        kept = Kept(self.workdir / "measured", self.settings(seed))
         if known := kept.read(f"fine-seed{seed}"):
             return known[0]["x"], known[1][0]
         x, seconds = self._draw(self.sampler, reference, seed, bar)
@@ -116,9 +125,7 @@ class Contest:
         what = problem.identity | {"shape": list(problem.network.shape), "dtype": problem.dtype, "seed": seed}
         what |= {"count": len(self.indices), "labels": fingerprint(problem.labels(self.indices, seed))}
         what["fine"] = self.reference.origin()["table"] if self.reference else "exact"
-        return what | (
-            {"features": scorer.frechet.space.about(), "reference": scorer.frechet.reference} if scorer else {}
-        )
+        return what | ({"features": scorer.about, "reference": scorer.frechet.reference} if scorer else {})
 
 
 def as_files_have(x) -> np.ndarray:
